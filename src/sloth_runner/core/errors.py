@@ -1,0 +1,183 @@
+"""Every error that a person can meet, in one tree.
+
+    SlothError
+      UsageError          wrong input; nothing was touched            exit 2
+        ParamError        a parameter of a call
+        WorkflowError     the workflow: syntax, graph, names
+      TaskError           something failed while it was being done     exit 1
+        CommandFailed     a command ended with another code than 0
+        NotConverged      applied, looked again, and it does not match
+        Refused           it would harm what is there, so it was not begun
+        HostError         a file or process operation on a host failed
+          ReadOnly        a write where only looking is allowed
+      Unreachable         a host does not answer                       exit 4
+      Locked              another run holds the stack                  exit 5
+      RecordError         the record is damaged or newer than we are   exit 6
+      PlanStale           the world moved since the plan was made      exit 7
+      Cancelled           stopped cleanly, or declined                 exit 8
+      TimedOut            a deadline passed                            exit 9
+
+A title is constant and never holds data; ``detail`` says what happened with the values.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from sloth_runner.core.values import Value
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A place in a Lua file; ``line`` counts from 1."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+class SlothError(Exception):
+    """The base: a constant title, the facts, and what to do next.
+
+    ``facts`` are labelled lines in the order to show them (host, command, exit code ...);
+    ``effects`` say what was and was not changed.
+    """
+
+    title: ClassVar[str] = "something went wrong"
+    code: ClassVar[str] = "SR9001"
+    exit_code: ClassVar[int] = 1
+
+    def __init__(
+        self,
+        detail: str = "",
+        *,
+        hint: str = "",
+        location: Location | None = None,
+        facts: dict[str, Value] | None = None,
+        effects: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.hint = hint
+        self.location = location
+        self.facts = dict(facts or {})
+        self.effects = effects
+        self.traceback = ""
+
+    def __str__(self) -> str:
+        where = f"{self.location}: " if self.location else ""
+        return f"{where}{self.title}: {self.detail}" if self.detail else f"{where}{self.title}"
+
+
+class UsageError(SlothError):
+    title = "wrong input"
+    code = "SR1000"
+    exit_code = 2
+
+
+class ParamError(UsageError):
+    title = "wrong parameter"
+    code = "SR1203"
+
+
+class WorkflowError(UsageError):
+    title = "wrong workflow"
+    code = "SR1300"
+
+
+class ConflictError(UsageError):
+    title = "two declarations of one thing"
+    code = "SR1320"
+
+
+class TaskError(SlothError):
+    title = "the operation failed"
+    code = "SR2000"
+
+
+class HostError(TaskError):
+    """An operation on a host failed; ``errno_name`` is the symbolic errno (``EACCES``)."""
+
+    title = "the host refused an operation"
+    code = "SR2100"
+
+    def __init__(self, detail: str = "", *, errno_name: str = "", **rest: Value) -> None:
+        super().__init__(detail, **rest)
+        self.errno_name = errno_name
+
+
+class ReadOnly(HostError):
+    title = "a write was attempted where only looking is allowed"
+    code = "SR9100"
+
+
+class CommandFailed(TaskError):
+    title = "a command failed"
+    code = "SR2101"
+
+
+class ValidationRejected(TaskError):
+    title = "the validation command rejected the new file"
+    code = "SR2107"
+
+
+class NotConverged(TaskError):
+    title = "applied, but the machine does not match"
+    code = "SR2201"
+
+
+class Refused(TaskError):
+    title = "refused, since it would harm what is there"
+    code = "SR2302"
+
+
+class InUse(TaskError):
+    title = "something else is using it"
+    code = "SR2301"
+
+
+class LuaFailure(TaskError):
+    title = "the workflow raised an error"
+    code = "SR1900"
+
+
+class Unreachable(SlothError):
+    title = "a host cannot be reached"
+    code = "SR3001"
+    exit_code = 4
+
+
+class Locked(SlothError):
+    title = "the stack is locked"
+    code = "SR4001"
+    exit_code = 5
+
+
+class RecordError(SlothError):
+    title = "the record cannot be used"
+    code = "SR6001"
+    exit_code = 6
+
+
+class PlanStale(SlothError):
+    title = "the plan no longer matches"
+    code = "SR7001"
+    exit_code = 7
+
+
+class Cancelled(SlothError):
+    title = "cancelled"
+    code = "SR8001"
+    exit_code = 8
+
+
+class TimedOut(SlothError):
+    title = "a deadline passed"
+    code = "SR9009"
+    exit_code = 9
+
+
+class TaskTimedOut(TaskError):
+    title = "a deadline passed"
+    code = "SR2009"

@@ -1,0 +1,313 @@
+"""The base of resource types, actions and queries: what an author of one file writes.
+
+A *resource* has a state that can be observed. An *action* is done and has none. A *query*
+only looks. Each is a frozen keyword-only dataclass whose fields are its parameters
+(``core.schema``) and which names the Lua functions that make it.
+"""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from sloth_runner.core import diff as differ
+from sloth_runner.core import schema
+from sloth_runner.core.address import Address
+from sloth_runner.core.diff import Diff
+from sloth_runner.core.errors import SlothError
+from sloth_runner.core.host import Host
+from sloth_runner.core.values import State, Value
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Function:
+    """A Lua function, ``MODULE.NAME``, that makes one kind of object.
+
+    ``preset`` are fields that it decides, ``rename`` maps written parameter names to
+    fields, ``accepts`` limits the written names (empty: all fields), ``first`` is the
+    parameter that a call with a single string gives, and ``each`` a list parameter that
+    makes one object for each of its items, under the field ``first``. ``source`` is the
+    written parameter that names a file of the controller (relative to the workflow) and
+    enters its field as Content; with ``template`` it is rendered with ``vars`` first.
+    ``beside`` are written parameters that name files to be on the controller: they become
+    absolute, from the workflow's folder.
+    """
+
+    name: str
+    doc: str
+    preset: Mapping[str, Value] = field(default_factory=dict)
+    rename: Mapping[str, str] = field(default_factory=dict)
+    accepts: tuple[str, ...] = ()
+    first: str = "name"
+    each: str | None = None
+    source: str | None = None
+    template: bool = False
+    beside: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Touches:
+    """What an operation may change on its host: everything, or what lies below ``paths``."""
+
+    paths: tuple[str, ...] | None = None
+
+    def may_touch(self, path: str | None) -> bool:
+        """Whether something observed at ``path`` (None: not a file) may be affected."""
+        if self.paths is None:
+            return True
+        if path is None:
+            return False
+        return any(
+            path == top or path.startswith(top.rstrip("/") + "/") or top.startswith(path + "/")
+            for top in self.paths
+        )
+
+
+EVERYTHING = Touches()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Origin:
+    """What was there before an operation: the observed state and the saved bytes.
+
+    ``saved`` maps a path to its Content, or to None where the path was absent.
+    """
+
+    actual: State | None
+    saved: Mapping[str, schema.Content | None] = field(default_factory=dict)
+
+
+class Declared:
+    """What resources, actions and queries have in common."""
+
+    type: ClassVar[str]
+    functions: ClassVar[tuple[Function, ...]]
+    samples: ClassVar[tuple[Mapping[str, Value], ...]] = ()
+    """Parameters that the laws and the reference page are made with."""
+    sample_files: ClassVar[Mapping[str, str]] = {}
+    """Files that must exist for the samples: content by path."""
+
+    def check(self) -> None:
+        """MAY: rules across fields; raises ParamError."""
+
+
+class Resource(Declared):
+    """A managed thing. Subclasses MUST give ``observe``, ``apply`` and ``destroy``."""
+
+    on_controller: ClassVar[bool] = False
+    """MAY: whether what ``saves`` names is on the controller instead of the host."""
+
+    @property
+    def name(self) -> str:
+        """The name in the address. MAY be overridden; it is the ``key`` fields by default."""
+        return ":".join(
+            str(getattr(self, param.name))
+            for param in schema.params_of(type(self)).values()
+            if param.doc.key
+        )
+
+    @property
+    def path(self) -> str | None:
+        """MAY: the path that is observed, so that only changes near it make it stale."""
+        return None
+
+    @property
+    def touches(self) -> Touches:
+        """MAY: what applying it can change beside itself; by default its path, or everything."""
+        return EVERYTHING if self.path is None else Touches((self.path,))
+
+    @property
+    def part_of_file(self) -> bool | None:
+        """MAY: True where it owns a part of a file's content, False the whole, None neither."""
+        return None
+
+    def refine(self, earlier: Any) -> Any:
+        """MAY: this declaration laid over an ``earlier`` one of the same address in one run.
+
+        Returns the merged resource, or None (the default): two declarations that differ
+        contradict each other.
+        """
+        return None
+
+    @property
+    def tracked(self) -> tuple[str, ...]:
+        """MAY: properties beside the desired ones whose recorded values drift is compared with."""
+        return ()
+
+    @property
+    def exclusive(self) -> str:
+        """MAY: two operations of one host with the same text never run at the same time."""
+        return self.path or f"{self.type}:{self.name}"
+
+    @property
+    def sensitive(self) -> frozenset[str]:
+        """MAY: properties whose values must not be seen; by default what the fields declare."""
+        return frozenset(p.name for p in schema.params_of(type(self)).values() if p.doc.sensitive)
+
+    def sensitive_beside(self, actual: State | None) -> frozenset[str]:
+        """MAY: the sensitive properties when ``actual`` is what is there."""
+        return self.sensitive
+
+    @property
+    def observation_key(self) -> Hashable:
+        """MAY: equal keys see the same observation. By default all the parameters."""
+        return self
+
+    def desired(self) -> State | None:
+        """MUST: the managed properties, canonical; None for absent; unset ones left out."""
+        raise TypeError(f"{type(self).__name__} does not say what it desires")
+
+    def matches(self, name: str, desired: Value, actual: Value) -> bool:
+        """MAY: whether ``actual`` satisfies ``desired`` for one property."""
+        return differ.same(name, desired, actual)
+
+    def diff(self, actual: State | None) -> Diff:
+        """Returns what has to be done, given what is there."""
+        return differ.diff(self.desired(), actual, self.matches)
+
+    def plan_check(self, actual: State | None) -> None:
+        """MAY: refuse (TaskError), in the preview too, what must not be done to ``actual``."""
+
+    async def observe(self, host: Host) -> State | None:
+        """MUST: what is there, in canonical properties; None means absent. Never writes."""
+        raise TypeError(f"{type(self).__name__} cannot be observed")
+
+    async def apply(self, host: Host, change: Diff) -> None:
+        """MUST: converge in one call, or raise. ``change`` says what differs."""
+        raise TypeError(f"{type(self).__name__} cannot be applied")
+
+    async def destroy(self, host: Host) -> None:
+        """MUST: remove the thing; safe to repeat."""
+        raise TypeError(f"{type(self).__name__} cannot be destroyed")
+
+    async def revert(self, host: Host, origin: Origin) -> None:
+        """MAY: bring back what was there before. By default for what was absent: destroy."""
+        raise TypeError(f"{type(self).__name__} cannot be brought back")
+
+    def saves(self, actual: State | None) -> tuple[str, ...]:
+        """MAY: paths whose bytes must be kept before ``apply`` touches them."""
+        return ()
+
+    async def preview_check(self, host: Host, actual: State | None, change: Diff) -> None:
+        """MAY: look closer before a change and refuse it (TaskError); runs in the preview too."""
+
+    @classmethod
+    async def preview_check_many(
+        cls, host: Host, work: Sequence[tuple[Any, State | None, Diff]]
+    ) -> list[Exception | None]:
+        """MAY: ``preview_check`` for a batch; an answer is None or the refusal of that one."""
+        return [
+            await _caught(item.preview_check(host, seen, change)) for item, seen, change in work
+        ]
+
+    async def text_diff(self, host: Host, change: Diff) -> Mapping[str, str]:
+        """MAY: unified diffs by property, for people; never asked for sensitive properties."""
+        return {}
+
+    @classmethod
+    async def observe_many(
+        cls, host: Host, resources: Sequence[Any]
+    ) -> list[State | Exception | None]:
+        """MAY: observe a batch; an answer is a state, None, or the error of that one."""
+        return [await _caught(resource.observe(host)) for resource in resources]
+
+    @classmethod
+    async def apply_many(
+        cls, host: Host, work: Sequence[tuple[Any, Diff]]
+    ) -> list[Exception | None]:
+        """MAY: apply a batch; an answer is None or the error of that one."""
+        answers = []
+        for resource, change in work:
+            if change.kind == "remove":
+                answers.append(await _caught(resource.destroy(host)))
+            else:
+                answers.append(await _caught(resource.apply(host, change)))
+        return answers
+
+
+async def _caught(awaitable: Any) -> Any:
+    try:
+        return await awaitable
+    except SlothError as error:
+        return error
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Guard:
+    """When an action need not run: a path that exists, or what a command answers."""
+
+    creates: str | None = None
+    unless: str | None = None
+    onlyif: str | None = None
+
+    def __bool__(self) -> bool:
+        return any((self.creates, self.unless, self.onlyif))
+
+
+class Action(Declared):
+    """Something that is done: journalled, never "unchanged", never drift."""
+
+    @property
+    def title(self) -> str:
+        """The name in the address of the operation, for example the unit that is restarted."""
+        raise TypeError(f"{type(self).__name__} has no title")
+
+    @property
+    def guard(self) -> Guard:
+        """MAY: when it need not run."""
+        return Guard()
+
+    @property
+    def touches(self) -> Touches:
+        """MAY: what it can change; everything on the host by default."""
+        return EVERYTHING
+
+    @property
+    def predictable(self) -> Mapping[str, Value] | None:
+        """MAY: its result in a preview, where that is known without doing it; None: unknown."""
+        return None
+
+    @property
+    def waits_only(self) -> bool:
+        """MAY: whether it changes nothing and only waits."""
+        return False
+
+    async def guarded(self, host: Host) -> str | None:
+        """MAY: why it need not run now (asked just before), or None."""
+        return None
+
+    async def run(self, host: Host) -> Mapping[str, Value]:
+        """MUST: do it and return what Lua sees; raise TaskError when it fails."""
+        raise TypeError(f"{type(self).__name__} cannot be run")
+
+
+class Query(Declared):
+    """A look at a host on behalf of the workflow; nothing is recorded."""
+
+    @property
+    def path(self) -> str | None:
+        """MAY: the path that is looked at."""
+        return None
+
+    async def ask(self, host: Host) -> Value:
+        """MUST: the answer, as Lua sees it."""
+        raise TypeError(f"{type(self).__name__} cannot be asked")
+
+    def predict(self, desired: State | None, content: str | None) -> Value:
+        """MAY: the answer in a preview in which the path is predicted to become ``desired``."""
+        raise LookupError
+
+
+def address_of(host: str, resource: Resource) -> Address:
+    """Returns the address of a resource on a host."""
+    return Address(host, resource.type, resource.name)
+
+
+def declare(type_name: str, *functions: Function) -> Callable[[type[Any]], type[Any]]:
+    """Names a type and its Lua functions: the decorator of every resource, action and query."""
+
+    def decorate(cls: type[Any]) -> type[Any]:
+        cls.type = type_name
+        cls.functions = functions
+        return cls
+
+    return decorate

@@ -1,0 +1,344 @@
+"""Parameters: declared once as annotated dataclass fields, and everything read off them.
+
+A field is ``name: Annotated[str, Doc("What it is.", key=True)]``; from it come validation
+with did-you-mean, the reference page and ``validate``. Field types: ``str``, ``int``,
+``bool``, ``Literal[...]``, ``tuple[str, ...]``, ``dict[str, Value]``, and ``Path``,
+``Mode``, ``Account``, ``Seconds``, ``Content`` of this module; ``| None`` makes one optional.
+"""
+
+import dataclasses
+import difflib
+import functools
+import posixpath
+import re
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, NewType
+
+from sloth_runner.core import values
+from sloth_runner.core.errors import Location, ParamError
+from sloth_runner.core.values import Value
+
+Path = NewType("Path", str)
+"""An absolute, normalised path on the host."""
+Mode = NewType("Mode", str)
+"""Permission bits as four octal digits: "0644"."""
+Account = NewType("Account", str)
+"""A user or group, by name or by number in decimal digits."""
+Seconds = NewType("Seconds", float)
+"""A duration in seconds; in Lua a number of seconds or "300ms", "5m", "1h30m"."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Content:
+    """Bytes for a file, by what they are: held in memory (``data``) or at a path of the controller.
+
+    ``sha256`` in hexadecimal and ``size`` in bytes describe them in both cases, and two
+    contents are equal when these are.
+    """
+
+    sha256: str
+    size: int
+    data: str | None = dataclasses.field(default=None, compare=False)
+    path: str | None = dataclasses.field(default=None, compare=False)
+
+    @classmethod
+    def of(cls, data: str) -> "Content":
+        """Returns the content that consists of ``data``."""
+        body = values.raw(data)
+        return cls(sha256=values.sha256(data), size=len(body), data=data)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Doc:
+    """What a parameter means. ``key``: part of the name; ``sensitive``: never shown or stored."""
+
+    text: str
+    key: bool = False
+    sensitive: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Param:
+    """One parameter: ``kind`` is how it is written in the docs, ``convert`` checks a value."""
+
+    name: str
+    kind: str
+    doc: Doc
+    required: bool
+    default: Value
+    convert: Callable[[Value], Value]
+
+
+class WrongValue(ValueError):
+    """A value that a parameter does not take; the message says what it takes."""
+
+
+def params_of(cls: Any) -> Mapping[str, Param]:
+    """Returns the parameters of a dataclass by name, in order of declaration."""
+    return _params(cls)
+
+
+@functools.cache
+def _params(cls: Any) -> Mapping[str, Param]:
+    hints = typing.get_type_hints(cls, include_extras=True)
+    return {
+        field.name: _param(field, hints[field.name])
+        for field in dataclasses.fields(cls)
+        if field.init
+    }
+
+
+def build(
+    cls: type,
+    given: Mapping[str, Value],
+    *,
+    function: str,
+    location: Location | None = None,
+    preset: Mapping[str, Value] | None = None,
+    rename: Mapping[str, str] | None = None,
+    accepts: Iterable[str] = (),
+) -> Any:
+    """Returns an instance of ``cls`` from the parameters of a call.
+
+    ``rename`` maps the written names of this function to field names, ``preset`` gives
+    fields that the function itself decides, and ``accepts``, if not empty, limits the
+    written names. All problems are reported at once, in one ParamError.
+    """
+    params = params_of(cls)
+    preset, rename = preset or {}, rename or {}
+    fields: dict[str, Value] = dict(preset)
+    problems: list[str] = []
+    written = written_names(cls, preset=preset, rename=rename, accepts=accepts)
+    for name, value in given.items():
+        target = written.get(name)
+        if target is None:
+            problems.append(unknown_name(name, written))
+            continue
+        try:
+            fields[target] = params[target].convert(value)
+        except WrongValue as wrong:
+            problems.append(f"parameter {name!r}: {wrong}")
+    shown = {target: name for name, target in written.items()}
+    problems += [
+        f"parameter {shown.get(param.name, param.name)!r} is required"
+        for param in params.values()
+        if param.required and param.name not in fields and not problems
+    ]
+    if problems:
+        raise ParamError(
+            f"{function}: " + "; ".join(problems),
+            location=location,
+            hint=f"{function} takes: {', '.join(written)}",
+        )
+    try:
+        instance = cls(**fields)
+        check = getattr(instance, "check", None)
+        if check is not None:
+            check()
+    except ParamError as error:
+        raise ParamError(
+            f"{function}: {error.detail}", location=location, hint=error.hint
+        ) from None
+    return instance
+
+
+def written_names(
+    cls: type,
+    *,
+    preset: Mapping[str, Value],
+    rename: Mapping[str, str],
+    accepts: Iterable[str] = (),
+) -> dict[str, str]:
+    """Returns the names that may be written in a call, each with the field that it fills."""
+    hidden = set(rename.values()) | set(preset)
+    names = {name: name for name in params_of(cls) if name not in hidden}
+    names = {**rename, **names}
+    allowed = set(accepts)
+    return {n: f for n, f in names.items() if n in allowed} if allowed else names
+
+
+def unknown_name(name: str, known: Iterable[str]) -> str:
+    """Returns the sentence for a name that does not exist, with the nearest one that does."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    advice = f"; did you mean {near[0]!r}?" if near else ""
+    return f"unknown parameter {name!r}{advice}"
+
+
+def given_params(instance: Any) -> dict[str, Value]:
+    """Returns the fields that are set (not at their default), ready for canonical JSON."""
+    result = {}
+    for param in params_of(type(instance)).values():
+        value = getattr(instance, param.name)
+        if param.required or value != param.default:
+            result[param.name] = _plain(value)
+    return result
+
+
+def _plain(value: Value) -> Value:
+    if isinstance(value, Content):
+        return {"$content": {k: v for k, v in dataclasses.asdict(value).items() if v is not None}}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _param(field: "dataclasses.Field[Any]", hint: Any) -> Param:
+    doc = Doc("")
+    if typing.get_origin(hint) is typing.Annotated:
+        hint, *marks = typing.get_args(hint)
+        doc = next((mark for mark in marks if isinstance(mark, Doc)), doc)
+    options = [hint]
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        options = [arg for arg in typing.get_args(hint) if arg is not type(None)]
+    if len(options) != 1:
+        raise TypeError(f"parameter {field.name}: one type, or one type | None")
+    required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    default = None if field.default is dataclasses.MISSING else field.default
+    if field.default_factory is not dataclasses.MISSING:
+        default = field.default_factory()
+    kind, convert = _converter(options[0])
+    return Param(field.name, kind, doc, required, default, convert)
+
+
+def _converter(hint: Any) -> tuple[str, Callable[[Value], Value]]:
+    simple = _CONVERTERS.get(hint)
+    if simple is not None:
+        return simple
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        return " | ".join(f'"{arg}"' for arg in args), functools.partial(_choice, args)
+    if origin is tuple:
+        kind, convert = _converter(args[0])
+        return f"list of {kind}", functools.partial(_list, convert)
+    if origin is dict:
+        return "table", _table
+    raise TypeError(f"{hint!r} is not a parameter type")
+
+
+def _shown(value: Value) -> str:
+    if isinstance(value, bool):
+        return f"the boolean {str(value).lower()}"
+    if isinstance(value, int | float):
+        return f"the number {value}"
+    if isinstance(value, str):
+        return f"the text {values.encode(value[:80])}"
+    if isinstance(value, Content):
+        return "a content"
+    return "a table" if isinstance(value, dict | list) else f"{value!r}"
+
+
+def _text(value: Value) -> str:
+    if isinstance(value, str):
+        if "\0" in value:
+            raise WrongValue("expected text without a NUL byte")
+        return value
+    raise WrongValue(f"expected text, got {_shown(value)}")
+
+
+def _path(value: Value) -> str:
+    path = _text(value)
+    if not path.startswith("/"):
+        raise WrongValue(f"expected an absolute path, got {_shown(value)}")
+    normal = posixpath.normpath(path)
+    return normal[1:] if normal.startswith("//") else normal
+
+
+def _mode(value: Value) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        meant = f"0{value}" if re.fullmatch("[0-7]{3}", str(value)) else "0644"
+        raise WrongValue(f'expected text such as "{meant}", got {_shown(value)}')
+    mode = _text(value)
+    if not re.fullmatch("[0-7]{3,5}", mode) or int(mode, 8) > 0o7777:
+        raise WrongValue(f'expected octal digits such as "0644", got {_shown(value)}')
+    return f"{int(mode, 8):04o}"
+
+
+def _account(value: Value) -> str:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return str(value)
+    name = _text(value)
+    if not name or name.startswith("-") or re.search(r"[:/\s]", name):
+        raise WrongValue(f"expected a user or group name or its number, got {_shown(value)}")
+    return name
+
+
+def _integer(value: Value) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+        raise WrongValue(f"expected a whole number, got {_shown(value)}")
+    return int(value)
+
+
+def _boolean(value: Value) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise WrongValue(f"expected true or false, got {_shown(value)}")
+
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def seconds(value: Value) -> float:
+    """Returns a duration in seconds from a number or from text such as "1h30m".
+
+    Raises WrongValue for anything else, and for a negative number.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+        return float(value)
+    if isinstance(value, str) and value:
+        parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", value)
+        if parts and "".join(n + u for n, u in parts) == value:
+            return float(sum(float(number) * _UNITS[unit] for number, unit in parts))
+        if re.fullmatch(r"\d+(?:\.\d+)?", value):
+            return float(value)
+    raise WrongValue(f'expected seconds or text such as "5m" or "1h30m", got {_shown(value)}')
+
+
+def _content(value: Value) -> Content:
+    if isinstance(value, Content):
+        return value
+    if isinstance(value, dict) and set(value) == {"$content"}:
+        return Content(**value["$content"])
+    if isinstance(value, str):
+        return Content.of(value)
+    raise WrongValue(f"expected text, got {_shown(value)}")
+
+
+def _choice(choices: tuple[str, ...], value: Value) -> str:
+    if isinstance(value, str) and value in choices:
+        return value
+    near = difflib.get_close_matches(str(value), choices, n=1)
+    advice = f'; did you mean "{near[0]}"?' if near else ""
+    allowed = ", ".join(f'"{choice}"' for choice in choices)
+    raise WrongValue(f"expected one of {allowed}, got {_shown(value)}{advice}")
+
+
+def _list(convert: Callable[[Value], Value], value: Value) -> tuple[Value, ...]:
+    if isinstance(value, str):
+        return (convert(value),)
+    if value == {}:
+        return ()
+    if isinstance(value, list | tuple):
+        return tuple(convert(item) for item in value)
+    raise WrongValue(f"expected a list, got {_shown(value)}")
+
+
+def _table(value: Value) -> dict[str, Value]:
+    if value == []:
+        return {}
+    if isinstance(value, dict):
+        return value
+    raise WrongValue(f"expected a table, got {_shown(value)}")
+
+
+_CONVERTERS: dict[Any, tuple[str, Callable[[Value], Value]]] = {
+    str: ("text", _text),
+    int: ("whole number", _integer),
+    bool: ("boolean", _boolean),
+    Path: ("absolute path", _path),
+    Mode: ("octal mode", _mode),
+    Account: ("name or number", _account),
+    Seconds: ("duration", seconds),
+    Content: ("text", _content),
+}

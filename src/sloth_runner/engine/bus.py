@@ -1,0 +1,32 @@
+"""Publishes events to whoever reads them; knows nothing of what they do with them."""
+
+from collections.abc import Callable
+
+from sloth_runner.core.events import Event
+
+Publish = Callable[[Event], None]
+
+
+class Bus:
+    """Hands each event to every reader, in the order of subscription.
+
+    A reader that fails is unsubscribed and its error kept: a broken pipe behind a reader
+    must not stop a run half way.
+    """
+
+    def __init__(self, *readers: Publish) -> None:
+        self._readers = list(readers)
+        self.errors: list[Exception] = []
+
+    def subscribe(self, reader: Publish) -> None:
+        """Adds a reader of everything that is published from now on."""
+        self._readers.append(reader)
+
+    def publish(self, event: Event) -> None:
+        """Hands ``event`` to all readers."""
+        for reader in tuple(self._readers):
+            try:
+                reader(event)
+            except Exception as error:  # a reader's fault, whatever it is, is not the run's
+                self._readers.remove(reader)
+                self.errors.append(error)

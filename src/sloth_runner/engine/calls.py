@@ -1,0 +1,306 @@
+"""The context of a task: turns the calls of a program into work for the engine."""
+
+import contextlib
+import posixpath
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from sloth_runner.core import schema
+from sloth_runner.core.errors import HostError, Location, ParamError, SlothError, TaskError
+from sloth_runner.core.events import Log
+from sloth_runner.core.registry import Registry
+from sloth_runner.core.resource import Action, Declared, Function, Query, Resource
+from sloth_runner.core.schema import Content
+from sloth_runner.core.values import Value
+from sloth_runner.engine.claims import Claims
+from sloth_runner.engine.context import Caller, Outcome
+from sloth_runner.engine.defined import Invoke
+from sloth_runner.engine.operations import Operations
+from sloth_runner.engine.pipeline import Pipeline
+from sloth_runner.engine.program import Answer
+from sloth_runner.engine.stack_calls import StackCalls
+from sloth_runner.engine.state_calls import StateCalls
+
+BuiltIn = Callable[[Caller, str, Sequence[Value]], Awaitable[Answer]]
+Render = Callable[[str, Mapping[str, Value], str], str]
+"""Renders template text with variables; the third argument is its name for messages."""
+
+
+class Calls:
+    """Everything that a program can call, for all tasks of one run."""
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        pipeline: Pipeline,
+        operations: Operations,
+        claims: Claims,
+        stack_calls: StackCalls,
+        state_calls: StateCalls,
+        render: Render,
+        invoke: Invoke,
+        folder: str,
+    ) -> None:
+        self._invoke = invoke
+        self._registry = registry
+        self._pipeline = pipeline
+        self._operations = operations
+        self._claims = claims
+        self._render = render
+        self._folder = folder
+        self._built_in: dict[str, BuiltIn] = {
+            **stack_calls.functions(),
+            **state_calls.functions(),
+            "facts": self._facts,
+            "resource.define": self._define,
+            "resource.ensure": self._defined,
+        }
+
+    def names(self) -> Sequence[str]:
+        """Returns the dotted names of all functions."""
+        return sorted({*self._registry.functions, *self._built_in})
+
+    async def call(self, caller: Caller, host: str, arguments: Sequence[Value]) -> Answer:
+        """Performs one call; ``host`` is where it goes unless it says ``delegate_to``."""
+        self._pipeline.stop.check()
+        built_in = self._built_in.get(caller.function)
+        if built_in is not None:
+            return await built_in(caller, host, arguments)
+        found = self._registry.functions.get(caller.function)
+        if found is None:
+            raise ParamError(
+                f"there is no function {schema.unknown_name(caller.function, self.names())}",
+                location=caller.location,
+            )
+        cls, function = found
+        given = _table(function, arguments, caller)
+        host = _delegated(given, host, caller)
+        if issubclass(cls, Resource):
+            return await self._resources(cls, function, given, host, caller)
+        return await self._other(cls, function, given, host, caller)
+
+    async def _other(
+        self,
+        cls: type[Declared],
+        function: Function,
+        given: dict[str, Value],
+        host: str,
+        caller: Caller,
+    ) -> Answer:
+        built = self._build(cls, function, given, caller)
+        if isinstance(built, Action):
+            return await self._operations.act(host, built, caller)
+        assert isinstance(built, Query)  # noqa: S101 - the registry holds three kinds only
+        return await self._operations.ask(host, built, caller)
+
+    async def _resources(
+        self,
+        cls: type[Resource],
+        function: Function,
+        given: dict[str, Value],
+        host: str,
+        caller: Caller,
+    ) -> Answer:
+        several = function.each is not None and function.each in given
+        names = given.pop(function.each, None) if function.each else None
+        if several and function.first in given:
+            raise ParamError(
+                f"{caller.function}: give {function.first!r} or {function.each!r}, not both",
+                location=caller.location,
+            )
+        await self._sources(function, given, caller)
+        asked = (
+            [{**given, function.first: name} for name in _names(names, function, caller)]
+            if several
+            else [given]
+        )
+        resources = [self._build(cls, function, params, caller) for params in asked]
+        outcomes = await self._ensure(host, resources, caller)
+        failed = [outcome.error for outcome in outcomes if outcome.error is not None]
+        if failed:
+            raise failed[0]
+        return Answer(value=_result(outcomes, several=several))
+
+    async def _ensure(
+        self, host: str, resources: Sequence[Resource], caller: Caller
+    ) -> list[Outcome]:
+        resources = [self._claims.claim(host, resource, caller) for resource in resources]
+        return await self._pipeline.ensure(host, resources, caller)
+
+    def _build(
+        self,
+        cls: type[Declared],
+        function: Function,
+        given: Mapping[str, Value],
+        caller: Caller,
+    ) -> Any:
+        return schema.build(
+            cls,
+            given,
+            function=caller.function,
+            location=caller.location,
+            preset=function.preset,
+            rename=function.rename,
+            accepts=function.accepts,
+        )
+
+    async def _sources(self, function: Function, given: dict[str, Value], caller: Caller) -> None:
+        """Replaces the path of a file on the controller by its content."""
+        if function.source is None or not isinstance(given.get(function.source), str):
+            return
+        path = posixpath.normpath(posixpath.join(self._folder, given[function.source]))
+        if function.template:
+            variables = given.pop("vars", None) or {}
+            text = await self._read(path, caller)
+            given[function.source] = self._render(text, variables, path)
+            return
+        stat = await self._pipeline.observations.source(path)
+        if stat is None or stat.kind != "file" or stat.sha256 is None:
+            what = "does not exist" if stat is None else f"is a {stat.kind}, not a file"
+            raise TaskError(
+                f"{caller.function}: {function.source} {path} {what}",
+                location=caller.location,
+                hint="a relative path starts at the folder of the workflow",
+                effects=("nothing was changed",),
+            )
+        given[function.source] = Content(sha256=stat.sha256, size=stat.size, path=path)
+
+    async def _read(self, path: str, caller: Caller) -> str:
+        text = await self._pipeline.machines.controller.read(path, follow=True)
+        if text is None:
+            raise HostError(f"{caller.function}: {path} does not exist", location=caller.location)
+        return text
+
+    async def _facts(self, caller: Caller, host: str, arguments: Sequence[Value]) -> Answer:
+        return Answer(value=await self._pipeline.machines.host(host).facts())
+
+    async def _define(self, caller: Caller, host: str, arguments: Sequence[Value]) -> Answer:
+        """Defines a type; what is recorded of it can be looked at from now on."""
+        spec = arguments[0] if arguments else None
+        seal = self._pipeline.recorder.seal
+        cls = seal.definitions.define(spec, self._invoke, caller.location)
+        for row in list(self._pipeline.recorder.rows.values()):
+            if row.address.type == cls.type and not row.registered:
+                with contextlib.suppress(SlothError):  # then it is looked at when it is called
+                    known = seal.resource(cls.type, row.params)
+                    self._pipeline.observations.know(row.address, known)
+        return Answer(value=cls.type)
+
+    async def _defined(self, caller: Caller, host: str, arguments: Sequence[Value]) -> Answer:
+        """Ensures a resource of a type that the workflow defined."""
+        given = arguments[1] if len(arguments) > 1 else None
+        given = dict(given) if isinstance(given, dict) else given
+        if isinstance(given, dict):
+            host = _delegated(given, host, caller)
+        definitions = self._pipeline.recorder.seal.definitions
+        resource = definitions.build(arguments[0], given, caller.location)
+        [outcome] = await self._ensure(host, [resource], caller)
+        if outcome.error is not None:
+            raise outcome.error
+        return Answer(value=outcome.as_value())
+
+
+class TaskContext:
+    """What one attempt of one task calls through (``engine.program.Context``)."""
+
+    def __init__(
+        self,
+        calls: Calls,
+        *,
+        task: str,
+        attempt: int,
+        host: str,
+        preview: bool,
+        results: Mapping[str, Value],
+        values: Mapping[str, Value],
+        publish: Callable[[Log], None],
+    ) -> None:
+        self._calls = calls
+        self.task = task
+        self.attempt = attempt
+        self.host = host
+        self.preview = preview
+        self.results = results
+        self.values = values
+        self._publish = publish
+
+    async def call(
+        self, function: str, arguments: Sequence[Value], location: Location | None
+    ) -> Answer:
+        """Performs a call of a module (``engine.program.Context.call``)."""
+        caller = Caller(task=self.task, attempt=self.attempt, function=function, location=location)
+        try:
+            return await self._calls.call(caller, self.host, arguments)
+        except SlothError as error:
+            if error.location is None:
+                error.location = location
+            raise
+
+    def functions(self) -> Sequence[str]:
+        """Returns the names of everything that can be called."""
+        return self._calls.names()
+
+    def say(self, text: str, *, level: str = "info", location: Location | None = None) -> None:
+        """Publishes what the program prints or logs."""
+        self._publish(
+            Log(
+                msg=text,
+                level=level,
+                task=self.task,
+                loc=str(location) if location else None,
+                text=text,
+            )
+        )
+
+
+def _table(function: Function, arguments: Sequence[Value], caller: Caller) -> dict[str, Value]:
+    """Returns the parameters of a call: one table, or the first parameter alone as text."""
+    if not arguments:
+        return {}
+    first = arguments[0]
+    if isinstance(first, dict):
+        return dict(first)
+    if isinstance(first, str):
+        rest = arguments[1] if len(arguments) > 1 and isinstance(arguments[1], dict) else {}
+        return {**rest, function.first: first}
+    if first == []:
+        return {}
+    raise ParamError(
+        f"{caller.function} takes a table of parameters or one text",
+        location=caller.location,
+        hint=f"{caller.function}({{ {function.first} = ... }})",
+    )
+
+
+def _delegated(given: dict[str, Value], host: str, caller: Caller) -> str:
+    chosen = given.pop("delegate_to", None)
+    if chosen is None:
+        return host
+    if not isinstance(chosen, str) or not chosen or "/" in chosen:
+        raise ParamError(
+            f"{caller.function}: delegate_to is the name of a host, not {chosen!r}",
+            location=caller.location,
+        )
+    return chosen
+
+
+def _names(names: Value, function: Function, caller: Caller) -> Sequence[Value]:
+    if isinstance(names, list) and names:
+        return names
+    raise ParamError(
+        f"{caller.function}: {function.each!r} is a list with at least one item",
+        location=caller.location,
+    )
+
+
+def _result(outcomes: Sequence[Outcome], *, several: bool) -> dict[str, Value]:
+    if not several:
+        return outcomes[0].as_value()
+    changed = any(outcome.changed for outcome in outcomes)
+    return {
+        "changed": changed,
+        "carried": any(outcome.carried for outcome in outcomes),
+        "status": next((o.status for o in outcomes if o.changed), "unchanged"),
+        "results": [outcome.as_value() for outcome in outcomes],
+    }

@@ -1,0 +1,90 @@
+"""Which line of the workflow speaks for which thing, and that no two disagree."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sloth_runner.core.address import Address
+from sloth_runner.core.errors import ConflictError
+from sloth_runner.core.resource import Resource
+from sloth_runner.engine.context import Caller
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A declaration of this run: the resource and who declared it first."""
+
+    resource: Resource
+    caller: Caller
+
+
+class Claims:
+    """The declarations of one run. ``seen`` addresses are not orphans.
+
+    A declaration that refined another one (``user.modify`` after ``user.create``) is known
+    from the record: ``refined`` maps its address to (base, merged). The base alone is then
+    taken as the merged one, so that the two do not undo each other in every run.
+    """
+
+    def __init__(self, refined: Mapping[Address, tuple[Resource, Resource]]) -> None:
+        self._refined = refined
+        self.bases: dict[Address, Resource] = {}
+        self.awaiting: set[Address] = set()
+        self._claims: dict[Address, Claim] = {}
+        self._whole: dict[tuple[str, str], Claim] = {}
+        self._parts: dict[tuple[str, str], Claim] = {}
+        self.seen: set[tuple[Address, bool]] = set()
+
+    def claim(self, host: str, resource: Resource, caller: Caller) -> Resource:
+        """Notes that ``caller`` declares ``resource`` and returns what is to be ensured.
+
+        Raises ConflictError, naming both lines, when another line wants it otherwise, or
+        when one owns the whole content of a file and another a part of it.
+        """
+        address = Address(host, resource.type, resource.name)
+        claim = self._claims.get(address)
+        if claim is not None and _retried(claim, caller):
+            claim = None
+        base, merged = self._refined.get(address, (None, None))
+        if claim is None and merged is not None and resource == base:
+            self.bases[address], resource = resource, merged
+            self.awaiting.add(address)
+        elif claim is not None and resource == self.bases.get(address):
+            resource = claim.resource
+        elif claim is not None and claim.resource != resource:
+            refined = resource.refine(claim.resource)
+            if refined is None:
+                raise ConflictError(
+                    f"{address} is declared differently at {claim.caller.place}",
+                    location=caller.location,
+                    hint="give both the same properties, or keep one of them",
+                    effects=("this declaration was not applied",),
+                )
+            self.bases.setdefault(address, claim.resource)
+            self.awaiting.discard(address)
+            resource = refined
+        claim = Claim(resource, caller)
+        self._claims[address] = claim
+        self._check_whole(host, address, claim)
+        self.seen.add((address, False))
+        return resource
+
+    def _check_whole(self, host: str, address: Address, claim: Claim) -> None:
+        path, part = claim.resource.path, claim.resource.part_of_file
+        if path is None or part is None:
+            return
+        mine, others = (self._parts, self._whole) if part else (self._whole, self._parts)
+        mine.setdefault((host, path), claim)
+        other = others.get((host, path))
+        if other is not None and not _retried(other, claim.caller):
+            raise ConflictError(
+                f"{address} and the {other.resource.type} declared at {other.caller.place} both "
+                f"own the content of {path}",
+                location=claim.caller.location,
+                hint="put the line or block into the content, or use file_ops.template",
+                effects=("this declaration was not applied",),
+            )
+
+
+def _retried(claim: Claim, caller: Caller) -> bool:
+    """Whether ``claim`` was made by an earlier attempt of the same task."""
+    return claim.caller.task == caller.task and claim.caller.attempt != caller.attempt

@@ -1,0 +1,134 @@
+"""Journals the processes that operations start, and finds those that outlived their run."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from sloth_runner.core.errors import Locked
+from sloth_runner.core.events import CommandOutput, LockWait
+from sloth_runner.core.host import (
+    ActingHost,
+    Command,
+    CommandResult,
+    Host,
+    OnOutput,
+    OnStarted,
+    StartedCommand,
+)
+from sloth_runner.core.record import CommandRecord, Operation
+from sloth_runner.engine.bus import Bus
+from sloth_runner.engine.context import Caller
+from sloth_runner.engine.recorder import Recorder, new_id
+from sloth_runner.hosts.processes import boot_id, process_alive
+from sloth_runner.state.journal import Journal
+
+POLL = 0.2
+"""Seconds between two looks at a process that is waited for."""
+
+
+class Commands:
+    """Gives operations a host whose commands are recorded before they are let go."""
+
+    def __init__(self, recorder: Recorder, bus: Bus) -> None:
+        self._recorder = recorder
+        self._bus = bus
+
+    def acting(self, host: Host, operation: Operation, caller: Caller) -> Host:
+        """Returns ``host`` for the use of ``operation``."""
+        return _Journalled(host, operation, caller, self._recorder, self._bus)
+
+
+class _Journalled(ActingHost):
+    """A host whose commands stand in the record, with their process group, while they run."""
+
+    def __init__(
+        self,
+        inner: Host,
+        operation: Operation,
+        caller: Caller,
+        recorder: Recorder,
+        bus: Bus,
+    ) -> None:
+        super().__init__(inner, on_started=_nothing, on_output=_silent)
+        self._operation = operation
+        self._caller = caller
+        self._recorder = recorder
+        self._bus = bus
+
+    async def run(
+        self,
+        command: Command,
+        *,
+        on_started: OnStarted | None = None,
+        on_output: OnOutput | None = None,
+    ) -> CommandResult:
+        loop = asyncio.get_running_loop()
+        command_id = new_id()
+
+        def started(process: StartedCommand) -> None:
+            record = CommandRecord(
+                id=command_id,
+                operation=self._operation.id,
+                host=self.name,
+                argv=command.argv[:1],
+                process_group=process.process_group,
+                start_time=process.start_time,
+                boot=boot_id(),
+            )
+            asyncio.run_coroutine_threadsafe(self._recorder.command_started(record), loop).result()
+
+        def output(stream: str, text: str) -> None:
+            loop.call_soon_threadsafe(self._bus.publish, self._line(stream, text))
+
+        result = await super().run(command, on_started=started, on_output=output)
+        await self._recorder.command_finished(command_id)
+        return result
+
+    def _line(self, stream: str, text: str) -> CommandOutput:
+        return CommandOutput(
+            msg=text,
+            host=self.name,
+            task=self._caller.task,
+            res=str(self._operation.address).partition("/")[2],
+            stream=stream,
+            text=text,
+        )
+
+
+async def wait_for_survivors(
+    journal: Journal,
+    stack_id: str,
+    *,
+    wait: float,
+    publish: Callable[[LockWait], None],
+) -> None:
+    """Waits up to ``wait`` seconds for commands of a dead run that are still running.
+
+    None is ever ended: a package manager that is stopped half way is worse than a wait.
+    Raises Locked, naming them, when they are still there after that.
+    """
+    commands = await journal.read(lambda store: store.unfinished_commands(stack_id))
+    deadline = time.monotonic() + wait
+    announced = False
+    for command in commands:
+        while process_alive(command.process_group, command.start_time, command.boot):
+            name = f"{command.argv[0]} (process group {command.process_group})"
+            if time.monotonic() >= deadline:
+                raise Locked(
+                    f"a command of a run that was killed is still running: {name}",
+                    hint="wait for it with --wait 5m, or end it yourself if you know that it may",
+                )
+            if not announced:
+                publish(LockWait(msg=f"waiting for {name} of a run that was killed", holder=name))
+                announced = True
+            await asyncio.sleep(POLL)
+        command_id = command.id
+        await journal.do(lambda store, i=command_id: store.command_finished(i))  # type: ignore[misc]
+
+
+def _nothing(process: StartedCommand) -> None:
+    """Takes no note: the journalled host does."""
+
+
+def _silent(stream: str, text: str) -> None:
+    """Shows nothing: the journalled host does."""

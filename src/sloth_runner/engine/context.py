@@ -1,0 +1,82 @@
+"""Who asks: the facts of a call that the pipeline and the record need."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sloth_runner.core.address import Address
+from sloth_runner.core.diff import Diff
+from sloth_runner.core.errors import Location, SlothError
+from sloth_runner.core.events import ChangeItem
+from sloth_runner.core.values import State, Value
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Caller:
+    """The task attempt and the line that a call comes from; ``function`` is ``pkg.install``."""
+
+    task: str
+    attempt: int
+    function: str
+    location: Location | None = None
+
+    @property
+    def module(self) -> str:
+        return self.function.partition(".")[0]
+
+    @property
+    def place(self) -> str | None:
+        return str(self.location) if self.location else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What became of one resource (or would, in a preview)."""
+
+    address: Address
+    status: str
+    changed: bool
+    carried: bool = False
+    changes: tuple[ChangeItem, ...] = ()
+    before: State | None = None
+    after: State | None = None
+    error: SlothError | None = None
+    follows: Address | None = None
+
+    def as_value(self) -> dict[str, Value]:
+        """Returns the table that the workflow sees."""
+        return {
+            "changed": self.changed,
+            "status": self.status,
+            "carried": self.carried,
+            "diff": {
+                item.path: {
+                    k: v for k, v in (("old", item.old), ("new", item.new)) if v is not None
+                }
+                for item in self.changes
+            },
+            "before": self.before,
+            "after": self.after,
+            "address": str(self.address),
+        }
+
+
+STATUS: Mapping[str, str] = {"create": "created", "change": "changed", "remove": "removed"}
+
+
+def status_of(change: Diff) -> str:
+    """Returns the outcome that carrying out ``change`` has."""
+    return STATUS.get(change.kind, "unchanged")
+
+
+@dataclass(slots=True)
+class Counts:
+    """How often each outcome happened; the one place where outcomes are counted."""
+
+    by_outcome: dict[str, int] = field(default_factory=dict)
+
+    def add(self, outcome: str) -> None:
+        """Counts one outcome."""
+        self.by_outcome[outcome] = self.by_outcome.get(outcome, 0) + 1
+
+    def __getitem__(self, outcome: str) -> int:
+        return self.by_outcome.get(outcome, 0)

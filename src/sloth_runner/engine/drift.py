@@ -1,0 +1,360 @@
+"""Drift: what is recorded against what is there; the record is all that it needs.
+
+``check`` looks at every recorded resource, ``repair`` puts back what drifted, and
+``accept`` takes the actual values into the record.
+"""
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from sloth_runner.core import values
+from sloth_runner.core.address import Address
+from sloth_runner.core.errors import SlothError, Unreachable, UsageError
+from sloth_runner.core.events import ChangeItem, ResourceDrift, StreamStart, Summary
+from sloth_runner.core.record import ResourceRow, Run, RunKind, Stack, now
+from sloth_runner.core.resource import Resource
+from sloth_runner.core.schema import Content
+from sloth_runner.core.values import State, Value
+from sloth_runner.engine.bus import Bus, Publish
+from sloth_runner.engine.context import Caller
+from sloth_runner.engine.holding import held
+from sloth_runner.engine.observations import Seen
+from sloth_runner.engine.registrations import observable
+from sloth_runner.engine.seal import change_data
+from sloth_runner.engine.stopping import Stop
+from sloth_runner.engine.work import without_host
+from sloth_runner.engine.workshop import LoadProgram, Settings, Tools
+from sloth_runner.state.journal import Journal
+
+
+@dataclass(kw_only=True, slots=True)
+class DriftReport:
+    """What a check found; ``since`` of a drifted one is when it was first seen."""
+
+    stack: str
+    checked: int = 0
+    drifted: list[ResourceDrift] = field(default_factory=list)
+    missing: list[ResourceDrift] = field(default_factory=list)
+    unreachable: list[str] = field(default_factory=list)
+    unchecked: list[tuple[str, str]] = field(default_factory=list)
+    repaired: list[str] = field(default_factory=list)
+    failed: list[SlothError] = field(default_factory=list)
+
+    def as_value(self) -> dict[str, Value]:
+        """Returns the JSON document of ``stack drift --json``."""
+        return {
+            "stack": self.stack,
+            "checked": self.checked,
+            "drifted": [
+                {
+                    "address": f"{event.host}/{event.res}",
+                    "since": event.since,
+                    "changes": [
+                        {"property": c.path, "recorded": c.old, "actual": c.new}
+                        for c in event.changes
+                    ],
+                }
+                for event in self.drifted
+            ],
+            "missing": [f"{event.host}/{event.res}" for event in self.missing],
+            "unreachable": self.unreachable,
+            "unchecked": [{"address": a, "reason": r} for a, r in self.unchecked],
+            **({"repaired": self.repaired} if self.repaired else {}),
+        }
+
+
+class Drift:
+    """Looks at, repairs or accepts what one stack has recorded."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        stack_name: str,
+        *,
+        publish: Publish,
+        argv: str,
+        load: LoadProgram | None = None,
+    ) -> None:
+        self._load = load
+        self._settings = settings
+        self._name = stack_name
+        self._bus = Bus(publish)
+        self._argv = argv
+
+    async def check(self, *, fix: bool = False, wait: float = 0.0) -> DriftReport:
+        """Looks at every recorded resource again; with ``fix``, puts back what drifted.
+
+        The record notes what drifted and since when, and forgets it when the machine agrees
+        again. No machine is changed without ``fix``.
+        """
+        async with self._opened("fix" if fix else "drift", wait) as tools:
+            began = time.monotonic()
+            report = DriftReport(stack=self._name)
+            drifted = await self._compare(tools, report)
+            if fix:
+                await self._repair(tools, drifted, report)
+            await tools.recorder.emit(_summary(tools, report, time.monotonic() - began))
+            return report
+
+    async def accept(self, addresses: Sequence[str], *, wait: float = 0.0) -> list[Address]:
+        """Takes what is there into the record, for the resources named; returns their addresses.
+
+        Raises UsageError for an address that is not recorded, or that is gone.
+        """
+        async with self._opened("accept", wait) as tools:
+            accepted = []
+            for row in [_named(tools, written) for written in addresses]:
+                await self._take(tools, row)
+                accepted.append(row.address)
+            return accepted
+
+    @contextlib.asynccontextmanager
+    async def _opened(self, kind: RunKind, wait: float) -> AsyncIterator[Tools]:
+        journal = Journal.open(self._settings.db, create=False)
+        try:
+            name = self._name
+            stack = await journal.read(lambda store: store.stack(name))
+            if stack is None:
+                raise UsageError(f"there is no stack called {name!r}")
+            async with held(
+                journal, stack, kind=kind, command=self._argv, wait=wait, db=self._settings.db
+            ) as run:
+                self._start(stack, run, kind)
+                tools = await Tools.open(
+                    settings=self._settings,
+                    journal=journal,
+                    stack=stack,
+                    run=run,
+                    bus=self._bus,
+                    stop=Stop(),
+                    load=self._load,
+                )
+                try:
+                    yield tools
+                finally:
+                    await tools.close()
+        finally:
+            journal.close()
+
+    def _start(self, stack: Stack, run: Run, kind: str) -> None:
+        self._bus.publish(
+            StreamStart(msg=f"{kind} of {stack.name}", stack=stack.name, n=run.number, kind=kind)
+        )
+
+    async def _compare(self, tools: Tools, report: DriftReport) -> list[ResourceRow]:
+        """Compares all rows with their machines; returns the rows that drifted."""
+        asked: list[tuple[ResourceRow, Resource]] = []
+        for row in tools.recorder.rows.values():
+            resource = _resource(tools, row)
+            if resource is None:
+                report.unchecked.append((str(row.address), _why_unchecked(row)))
+            elif row.state == "failed" and row.last_applied is None:
+                report.unchecked.append((str(row.address), f"never applied: {row.error}"))
+            else:
+                asked.append((row, resource))
+        drifted = []
+        for row, resource, seen in await _look(tools, asked):
+            if isinstance(seen, Unreachable):
+                report.unreachable.append(str(row.address))
+            elif isinstance(seen, Exception):
+                report.unchecked.append((str(row.address), str(seen)))
+            else:
+                report.checked += 1
+                if await self._judge(tools, row, resource, seen, report):
+                    drifted.append(row)
+        return drifted
+
+    async def _judge(
+        self,
+        tools: Tools,
+        row: ResourceRow,
+        resource: Resource,
+        seen: State | None,
+        report: DriftReport,
+    ) -> bool:
+        sensitive = resource.sensitive_beside(seen)
+        sealed = tools.recorder.seal.state(seen, sensitive)
+        changes = _differences(row, resource, seen, sealed, sensitive)
+        if not changes:
+            if row.drift or row.state == "drift":
+                await tools.recorder.put(
+                    dataclasses.replace(row, state="applied", drift=(), drift_since=None)
+                )
+            return False
+        since = row.drift_since or now()
+        missing = seen is None and row.actual is not None
+        event = ResourceDrift(
+            msg=f"{row.address} {'is gone' if missing else 'has drifted'}",
+            level="warn",
+            host=row.address.host,
+            res=without_host(row.address),
+            loc=row.location,
+            changes=changes,
+            since=since,
+            missing=missing,
+        )
+        (report.missing if missing else report.drifted).append(event)
+        await tools.recorder.put(
+            dataclasses.replace(row, state="drift", drift=change_data(changes), drift_since=since),
+            event,
+        )
+        return True
+
+    async def _repair(
+        self, tools: Tools, drifted: Iterable[ResourceRow], report: DriftReport
+    ) -> None:
+        """Puts back what drifted, in the order in which it was first made."""
+        for row in sorted(drifted, key=lambda r: r.order):
+            resource = tools.recorded.get(row.address)
+            if row.registered or resource is None:
+                report.unchecked.append((str(row.address), "only its workflow can put it back"))
+                continue
+            caller = Caller(
+                task=row.task or "main", attempt=0, function=f"{row.module}.drift", location=None
+            )
+            [outcome] = await tools.pipeline.ensure(row.address.host, [resource], caller)
+            if outcome.error is not None:
+                report.failed.append(outcome.error)
+            else:
+                report.repaired.append(str(row.address))
+
+    async def _take(self, tools: Tools, row: ResourceRow) -> None:
+        """Writes what is there as what was wanted."""
+        resource = _resource(tools, row)
+        if resource is None or row.registered:
+            raise UsageError(f"{row.address} cannot be accepted: {_why_unchecked(row)}")
+        [seen] = await tools.observations.fresh(row.address.host, [(row.address, resource)])
+        if isinstance(seen, Exception):
+            raise seen
+        if seen is None and row.desired is not None:
+            raise UsageError(
+                f"{row.address} is gone, so there is nothing to accept",
+                hint="run the workflow or drift --fix to bring it back",
+            )
+        resource = await _as_seen(tools, resource, seen, row.address.host)
+        sensitive = resource.sensitive_beside(seen)
+        seal = tools.recorder.seal
+        desired = seal.state(resource.desired(), sensitive)
+        await tools.recorder.put(
+            dataclasses.replace(
+                row,
+                params=seal.params(resource, sensitive),
+                desired=desired,
+                actual=seal.state(seen, sensitive),
+                checksum=values.checksum(desired),
+                state="applied",
+                drift=(),
+                drift_since=None,
+                error=None,
+            )
+        )
+
+
+def _resource(tools: Tools, row: ResourceRow) -> Resource | None:
+    if row.registered:
+        return observable(tools.recorder.seal.types, row.address, row.desired or {})
+    return tools.recorded.get(row.address)
+
+
+def _why_unchecked(row: ResourceRow) -> str:
+    if row.registered:
+        return "registered by the workflow: only it can tell"
+    return f"no installed type can look at {row.address.type!r} as it was recorded"
+
+
+async def _look(
+    tools: Tools, asked: Sequence[tuple[ResourceRow, Resource]]
+) -> list[tuple[ResourceRow, Resource, Seen]]:
+    """Observes everything afresh, in one batch for each host and type."""
+    groups: dict[tuple[str, type[Resource], bool], list[tuple[ResourceRow, Resource]]] = {}
+    for row, resource in asked:
+        key = (row.address.host, type(resource), row.registered)
+        groups.setdefault(key, []).append((row, resource))
+    answers: list[tuple[ResourceRow, Resource, Seen]] = []
+    for (host, _, _), group in groups.items():
+        wanted = [(row.address, resource) for row, resource in group]
+        seen = await tools.observations.get(host, wanted)
+        answers += [(row, res, one) for (row, res), one in zip(group, seen, strict=True)]
+    return answers
+
+
+def _differences(
+    row: ResourceRow,
+    resource: Resource,
+    seen: State | None,
+    sealed: State | None,
+    sensitive: frozenset[str],
+) -> tuple[ChangeItem, ...]:
+    """Returns what is recorded (old) against what is there (new), property by property."""
+    if row.registered:
+        return tuple(
+            ChangeItem(path=c.property, old=c.new, new=c.old) for c in resource.diff(seen).changes
+        )
+    recorded, desired = row.actual, resource.desired()
+    if desired is None:
+        names = sorted(seen or {})
+        return tuple(ChangeItem(path=n, old=None, new=(seen or {})[n]) for n in names)
+    names = sorted({*desired, *resource.tracked} & {*(recorded or {}), *(sealed or {}), *desired})
+    found = []
+    for name in names:
+        old, new = (recorded or {}).get(name), (sealed or {}).get(name)
+        if old != new or (seen is None and recorded is not None):
+            hidden = name in sensitive or name in resource.sensitive
+            found.append(
+                ChangeItem(
+                    path=name,
+                    old="(sensitive)" if hidden and old is not None else old,
+                    new="(sensitive)" if hidden and new is not None else new,
+                    sensitive=hidden,
+                )
+            )
+    return tuple(found)
+
+
+def _named(tools: Tools, written: str) -> ResourceRow:
+    address = Address.parse(written)
+    row = tools.recorder.row(address) or tools.recorder.row(address, registered=True)
+    if row is None:
+        raise UsageError(
+            f"{address} is not recorded in stack {tools.recorder.stack.name}",
+            hint=f"sloth-runner stack resources {tools.recorder.stack.name} lists what is",
+        )
+    return row
+
+
+async def _as_seen(tools: Tools, resource: Any, seen: State | None, host: str) -> Resource:
+    """Returns ``resource`` as if what is there had been asked for."""
+    if seen is None:
+        return cast(Resource, resource)
+    changes: dict[str, Value] = {}
+    for name in resource.desired() or {}:
+        if not hasattr(resource, name) or name not in seen:
+            continue
+        if isinstance(getattr(resource, name), Content):
+            machine = tools.machines.host(host)
+            path = resource.path or ""
+            into = tools.recorder.seal.blobs.scratch()
+            changes[name] = await machine.fetch(path, into)
+        else:
+            changes[name] = seen[name]
+    accepted: Resource = dataclasses.replace(resource, **changes)
+    return accepted
+
+
+def _summary(tools: Tools, report: DriftReport, seconds: float) -> Summary:
+    found = len(report.drifted) + len(report.missing)
+    left = found - len(report.repaired)
+    return Summary(
+        msg=f"{report.checked} checked, {found} drifted",
+        changed=len(report.repaired),
+        unchanged=report.checked - found,
+        failed=len(report.failed),
+        exit=1 if report.failed else 0,
+        seconds=round(seconds, 3),
+        result="failed" if report.failed else ("drift" if left else "ok"),
+        checked=report.checked,
+    )

@@ -1,0 +1,78 @@
+"""Holding a stack: the lock, the run's row and the fence, begun and ended together."""
+
+import contextlib
+import getpass
+import os
+import socket
+from collections.abc import AsyncIterator, Callable
+
+from sloth_runner.core.record import Holder, Run, RunKind, Stack, now
+from sloth_runner.state.journal import Journal
+from sloth_runner.state.locks import StackLock
+from sloth_runner.state.store import Store
+
+Waiting = Callable[[Holder | None], None]
+
+
+def who() -> str:
+    """Returns USER@HOST of this process, as the record and messages name it."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
+async def begin(
+    journal: Journal, stack: Stack, *, kind: RunKind, command: str, source_hash: str = ""
+) -> Run:
+    """Begins a run on a stack whose lock is held, and lets no other run write to it."""
+
+    def write(store: Store) -> Run:
+        run = store.begin_run(
+            stack.id, kind=kind, who=who(), command=command, source_hash=source_hash
+        )
+        holder = Holder(who=who(), pid=os.getpid(), since=now(), command=command, run=run.number)
+        store.set_holder(stack.id, run.id, holder)
+        return run
+
+    run = await journal.do(write)
+    journal.fence(stack.id, run.id)
+    return run
+
+
+@contextlib.asynccontextmanager
+async def locked(
+    journal: Journal, stack: Stack, *, db: str, wait: float, on_wait: Waiting | None = None
+) -> AsyncIterator[None]:
+    """Holds the lock of a stack; raises Locked, naming the holder, after ``wait`` seconds."""
+    lock = StackLock(f"{db}.d", stack.id, name=stack.name)
+    await lock.acquire_async(
+        wait=wait,
+        holder=lambda: journal.look(lambda store: store.holder(stack.id)),
+        on_wait=on_wait,
+    )
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.asynccontextmanager
+async def held(
+    journal: Journal, stack: Stack, *, kind: RunKind, command: str, wait: float, db: str
+) -> AsyncIterator[Run]:
+    """Holds a stack for a short run that is not a workflow's."""
+    async with locked(journal, stack, db=db, wait=wait):
+        run = await begin(journal, stack, kind=kind, command=command)
+        result = "failed"
+        try:
+            yield run
+            result = "ok"
+        finally:
+
+            def end(store: Store) -> None:
+                store.finish_run(run.id, result=result, counts={})
+                store.clear_holder(stack.id, run.id)
+
+            await journal.do(end)

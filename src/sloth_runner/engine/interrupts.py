@@ -1,0 +1,65 @@
+"""Signals: the first SIGINT, SIGTERM or SIGHUP stops cleanly, the second at once.
+
+Signals arrive through a wake-up descriptor and a thread of their own, because the main
+thread may be inside Lua for a long time (``signal.set_wakeup_fd``).
+"""
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from types import FrameType, TracebackType
+
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupts:
+    """A context in which stopping signals call ``on_first``, from another thread.
+
+    The second signal ends the process with 128 + its number; children stay, and the next
+    run finds them.
+    """
+
+    def __init__(self, on_first: Callable[[str], None]) -> None:
+        self._on_first = on_first
+        self._before: dict[int, object] = {}
+        self._reading, self._writing = socket.socketpair()
+
+    def __enter__(self) -> "Interrupts":
+        self._writing.setblocking(False)
+        for number in STOPPING:
+            self._before[number] = signal.signal(number, _ignore)
+        signal.set_wakeup_fd(self._writing.fileno(), warn_on_full_buffer=False)
+        threading.Thread(target=self._watch, name="signals", daemon=True).start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        signal.set_wakeup_fd(-1)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]  # what it was before
+        self._writing.close()
+
+    def _watch(self) -> None:
+        stopping = False
+        while True:
+            received = self._reading.recv(1)
+            if not received:
+                self._reading.close()
+                return
+            number = received[0]
+            if number not in STOPPING:
+                continue
+            if stopping:
+                os._exit(128 + number)
+            stopping = True
+            self._on_first(f"stopped by {signal.Signals(number).name}")
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """Does nothing in Python: the wake-up descriptor has the signal already."""

@@ -1,0 +1,219 @@
+"""Sees the machines, with as few questions as possible (DESIGN, section 9).
+
+What the record knows of a host is looked at in one batch before the workflow asks; an
+observation then waits for its call. It serves for ``max_age`` seconds and only while
+nothing that may touch it has been started since. After that, a miss fetches a window of
+the recorded order, which doubles with each hit.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from sloth_runner.core.address import Address
+from sloth_runner.core.errors import SlothError
+from sloth_runner.core.host import FileStat, Host, ReadOnlyHost, Request
+from sloth_runner.core.resource import Resource, Touches
+from sloth_runner.core.values import State
+from sloth_runner.engine.machines import Machines
+from sloth_runner.engine.touched import Touched
+
+FIRST_WINDOW = 8
+Seen = State | Exception | None
+
+
+@dataclass(slots=True)
+class _Kept:
+    resource: Resource
+    seen: Seen
+    at: float
+    began: int
+
+
+class Observations:
+    """The observations of one run. ``recorded`` are the resources that rows describe."""
+
+    def __init__(
+        self,
+        machines: Machines,
+        *,
+        max_age: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._machines = machines
+        self._max_age = max_age
+        self._clock = clock
+        self._recorded: dict[Address, Resource] = {}
+        self._order: dict[str, list[Address]] = {}
+        self._place: dict[Address, int] = {}
+        self._kept: dict[Address, _Kept] = {}
+        self._sources: dict[str, tuple[FileStat | None, float, int]] = {}
+        self._count = 0
+        self._touched: dict[str, Touched] = {}
+        self._window: dict[str, int] = {}
+        self._prefetch: asyncio.Task[None] | None = None
+
+    def start(self, recorded: dict[Address, Resource], sources: Sequence[str]) -> None:
+        """Begins to look at what is recorded, and at the controller's files it came from."""
+        self._recorded = dict(recorded)
+        for address in recorded:
+            order = self._order.setdefault(address.host, [])
+            self._place[address] = len(order)
+            order.append(address)
+        self._prefetch = asyncio.create_task(self._fetch_all(sources))
+
+    def know(self, address: Address, resource: Resource) -> None:
+        """Adds a resource that the record describes, once it can be rebuilt."""
+        self._recorded[address] = resource
+
+    def recorded(self, address: Address) -> Resource | None:
+        """Returns the resource that the record describes at ``address``, rebuilt from its row."""
+        return self._recorded.get(address)
+
+    async def get(self, host: str, resources: Sequence[tuple[Address, Resource]]) -> list[Seen]:
+        """Observes resources of one type, from what is kept where that still serves."""
+        if self._prefetch is not None:
+            await self._settled()
+        missing = [
+            (address, resource)
+            for address, resource in resources
+            if not self._serves(address, resource)
+        ]
+        if missing:
+            await self._fetch(host, missing + self._ahead(host, missing))
+        else:
+            self._window[host] = min(4096, self._window.get(host, FIRST_WINDOW) * 2)
+        return [self._kept[address].seen for address, _ in resources]
+
+    async def fresh(self, host: str, resources: Sequence[tuple[Address, Resource]]) -> list[Seen]:
+        """Observes resources now, whatever is kept."""
+        await self._fetch(host, resources)
+        return [self._kept[address].seen for address, _ in resources]
+
+    async def source(self, path: str) -> FileStat | None:
+        """Returns the stat with SHA-256 of a file of the controller, following links."""
+        if self._prefetch is not None:
+            await self._settled()
+        kept = self._sources.get(path)
+        local = self._machines.controller.name
+        if (
+            kept is None
+            or self._clock() - kept[1] > self._max_age
+            or self._touched_since(local, kept[2], path)
+        ):
+            began = self._count
+            stat = await self._machines.controller.stat(path, follow=True, digest=True)
+            kept = self._sources[path] = (stat, self._clock(), began)
+        return kept[0]
+
+    def invalidate(self, host: str, touches: Touches) -> None:
+        """Says that something that may touch ``touches`` of a host starts or ends now."""
+        self._count += 1
+        if touches.paths is None:
+            self._window[host] = FIRST_WINDOW
+        self._touched.setdefault(host, Touched()).mark(touches, self._count)
+
+    async def close(self) -> None:
+        """Stops looking ahead."""
+        if self._prefetch is not None:
+            self._prefetch.cancel()
+            await asyncio.gather(self._prefetch, return_exceptions=True)
+
+    def _serves(self, address: Address, resource: Resource) -> bool:
+        kept = self._kept.get(address)
+        return (
+            kept is not None
+            and self._clock() - kept.at <= self._max_age
+            and not self._touched_since(address.host, kept.began, resource.path)
+            and kept.resource.observation_key == resource.observation_key
+        )
+
+    def _ahead(
+        self, host: str, missing: Sequence[tuple[Address, Resource]]
+    ) -> list[tuple[Address, Resource]]:
+        """Chooses what to fetch beside a miss: the window that follows it in recorded order."""
+        last = self._place.get(missing[-1][0])
+        if last is None:
+            return []
+        asked = {address for address, _ in missing}
+        window = self._order[host][last + 1 : last + 1 + self._window.get(host, FIRST_WINDOW)]
+        return [
+            (address, self._recorded[address])
+            for address in window
+            if address not in asked and not self._serves(address, self._recorded[address])
+        ]
+
+    async def _settled(self) -> None:
+        if self._prefetch is not None:
+            await asyncio.shield(self._prefetch)
+            self._prefetch = None
+
+    async def _fetch_all(self, sources: Sequence[str]) -> None:
+        jobs = [self._fetch(host, self._of(order)) for host, order in self._order.items()]
+        await asyncio.gather(self._fetch_sources(sources), *jobs)
+
+    def _of(self, order: Iterable[Address]) -> list[tuple[Address, Resource]]:
+        return [(address, self._recorded[address]) for address in order]
+
+    async def _fetch_sources(self, paths: Sequence[str]) -> None:
+        if not paths:
+            return
+        began = self._count
+        answers = await self._machines.controller.perform(
+            [Request("stat", {"path": p, "follow": True, "digest": True}) for p in paths]
+        )
+        at = self._clock()
+        for path, answer in zip(paths, answers, strict=True):
+            if not isinstance(answer, Exception):
+                stat = answer if answer is None else FileStat(**answer)
+                self._sources[path] = (stat, at, began)
+
+    async def _fetch(self, host: str, wanted: Sequence[tuple[Address, Resource]]) -> None:
+        """Observes ``wanted``, again where something that may touch it began meanwhile."""
+        try:
+            machine = ReadOnlyHost(self._machines.host(host))
+        except SlothError as error:
+            self._keep(wanted, [error] * len(wanted), self._count)
+            return
+        pending = list(wanted)
+        while pending:
+            began = self._count
+            await asyncio.gather(
+                *(self._observe(machine, group, began) for group in _by_type(pending))
+            )
+            pending = [
+                (address, resource)
+                for address, resource in pending
+                if self._touched_since(host, began, resource.path)
+            ]
+
+    async def _observe(
+        self, machine: Host, group: Sequence[tuple[Address, Resource]], began: int
+    ) -> None:
+        cls = type(group[0][1])
+        try:
+            seen: list[Seen] = await cls.observe_many(machine, [r for _, r in group])
+        except SlothError as error:
+            seen = [error] * len(group)
+        self._keep(group, seen, began)
+
+    def _keep(
+        self, group: Sequence[tuple[Address, Resource]], seen: Sequence[Seen], began: int
+    ) -> None:
+        at = self._clock()
+        for (address, resource), state in zip(group, seen, strict=True):
+            self._kept[address] = _Kept(resource, state, at, began)
+
+    def _touched_since(self, host: str, count: int, path: str | None) -> bool:
+        touched = self._touched.get(host)
+        return touched is not None and touched.latest(path) > count
+
+
+def _by_type(
+    pending: Sequence[tuple[Address, Resource]],
+) -> list[list[tuple[Address, Resource]]]:
+    groups: dict[type[Resource], list[tuple[Address, Resource]]] = {}
+    for address, resource in pending:
+        groups.setdefault(type(resource), []).append((address, resource))
+    return list(groups.values())

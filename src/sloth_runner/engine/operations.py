@@ -1,0 +1,231 @@
+"""Actions and queries: what is done once, and what only looks."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+
+from sloth_runner.core import schema, values
+from sloth_runner.core.address import Address
+from sloth_runner.core.errors import Cancelled, SlothError
+from sloth_runner.core.events import ResourceStart
+from sloth_runner.core.host import Host, ReadOnlyHost
+from sloth_runner.core.record import Operation
+from sloth_runner.core.resource import Action, Query
+from sloth_runner.core.values import State, Value
+from sloth_runner.engine.context import Caller
+from sloth_runner.engine.pipeline import Pipeline
+from sloth_runner.engine.plan import planned_action
+from sloth_runner.engine.program import Answer, Unpredictable
+from sloth_runner.engine.work import end_event, locate, without_host
+
+
+class Operations:
+    """Performs actions (journalled) and queries through the hosts of a pipeline."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._ordinals: dict[tuple[str, str], int] = {}
+        self._done_once: dict[tuple[str, str], Answer] = {}
+
+    async def act(self, host: str, action: Action, caller: Caller) -> Answer:
+        """Does ``action`` on ``host`` unless its guard says that it need not be done."""
+        if getattr(action, "once_per_run", False) and (host, action.type) in self._done_once:
+            return Answer(value={"changed": False, "status": "skipped", "success": True})
+        address = Address(host, action.type, action.title)
+        if self._pipeline.preview is not None:
+            return await self._predict(address, action, caller)
+        machine = self._pipeline.machines.host(host)
+        reason = await self._guarded(machine, action)
+        if reason is not None:
+            return await self._skip(address, caller, reason)
+        done = self._do(address, machine, action, caller)
+        answer = await (done if action.waits_only else self._pipeline.stop.protect(done))
+        self._done_once[(host, action.type)] = answer
+        return answer
+
+    async def ask(self, host: str, query: Query, caller: Caller) -> Answer:
+        """Asks ``query`` of the machine itself; in a preview, of the predicted one."""
+        machine = ReadOnlyHost(self._pipeline.machines.host(host))
+        if self._pipeline.preview is not None and query.path is not None:
+            return await self._ask_predicted(host, machine, query, caller)
+        return Answer(value=await query.ask(machine))
+
+    async def _guarded(self, machine: Host, action: Action) -> str | None:
+        guard = action.guard
+        if guard.creates and await machine.stat(guard.creates, follow=True) is not None:
+            return f"{guard.creates} exists"
+        return await action.guarded(machine)
+
+    async def _skip(self, address: Address, caller: Caller, reason: str) -> Answer:
+        event = end_event(address, caller, "skipped", note=reason)
+        self._pipeline.counts.add("skipped")
+        if self._pipeline.preview is None:
+            await self._pipeline.recorder.emit(event)
+        return Answer(
+            value={
+                "changed": False,
+                "status": "skipped",
+                "success": True,
+                "reason": reason,
+                "stdout": "",
+                "stderr": "",
+                "exit_code": 0,
+                "address": str(address),
+            },
+            text="",
+        )
+
+    async def _do(self, address: Address, machine: Host, action: Action, caller: Caller) -> Answer:
+        pipeline, began = self._pipeline, time.monotonic()
+        if pipeline.binding is not None and not action.waits_only:
+            ordinal = self._ordinal(address, action)
+            pipeline.binding.check(
+                address, "action", _binding(action), None, task=caller.task, ordinal=ordinal
+            )
+        operation = await pipeline.recorder.intend_action(
+            address,
+            caller,
+            _command(action),
+            guarded=bool(action.guard),
+            start=ResourceStart(
+                msg=f"run {address}",
+                host=address.host,
+                task=caller.task,
+                res=without_host(address),
+                loc=caller.place,
+                action="run",
+            ),
+        )
+        pipeline.observations.invalidate(address.host, action.touches)
+        failure: SlothError | None = None
+        result: Mapping[str, Value] = {}
+        try:
+            result = await action.run(pipeline.commands.acting(machine, operation, caller))
+        except SlothError as error:
+            locate(error, address, caller, "action")
+            failure = error
+        except asyncio.CancelledError:
+            failure = Cancelled(f"{address} was stopped")
+            await self._ended(operation, address, caller, began, failure)
+            raise
+        finally:
+            pipeline.observations.invalidate(address.host, action.touches)
+        await self._ended(operation, address, caller, began, failure)
+        if failure is not None:
+            raise failure
+        text = result.get("stdout")
+        return Answer(
+            value={"changed": True, "status": "ran", "address": str(address), **result},
+            text=text if isinstance(text, str) else None,
+        )
+
+    async def _ended(
+        self,
+        operation: Operation,
+        address: Address,
+        caller: Caller,
+        began: float,
+        failure: SlothError | None,
+    ) -> None:
+        outcome = "failed" if failure else "ran"
+        self._pipeline.counts.add(outcome)
+        event = end_event(
+            address,
+            caller,
+            outcome,
+            ms=int((time.monotonic() - began) * 1000),
+            reason=str(failure) if failure else None,
+        )
+        await self._pipeline.recorder.end_action(
+            operation,
+            "failed" if failure else "done",
+            event,
+        )
+
+    async def _predict(self, address: Address, action: Action, caller: Caller) -> Answer:
+        """Lists an action in the preview; it is never done there."""
+        pipeline = self._pipeline
+        guard, note = action.guard, None
+        if guard.creates:
+            predicted = pipeline.overlay.at_path(address.host, guard.creates)
+            machine = ReadOnlyHost(pipeline.machines.host(address.host))
+            there = (
+                predicted.state is not None
+                if predicted is not None
+                else await machine.stat(guard.creates, follow=True) is not None
+            )
+            if there:
+                return await self._skip(address, caller, f"{guard.creates} exists")
+        if guard.unless or guard.onlyif:
+            note = "unless its guard says otherwise"
+        if not action.waits_only:
+            ordinal = self._ordinal(address, action)
+            pipeline.overlay.act(address, action.touches)
+            pipeline.counts.add("ran")
+            assert pipeline.preview is not None  # noqa: S101 - only a preview comes here
+            pipeline.preview.add(planned_action(address, _binding(action)), ordinal)
+            event = end_event(
+                address,
+                caller,
+                "ran",
+                action="run",
+                planned=True,
+                note=note,
+                undo="cannot be undone",
+            )
+            pipeline.preview.shown.append(event)
+        known: dict[str, Value] = {
+            "changed": True,
+            "success": True,
+            "status": "ran",
+            "address": str(address),
+        }
+        if action.predictable is not None:
+            return Answer(value={**known, **action.predictable})
+        return Answer(
+            value=known,
+            unknown=("stdout", "stderr", "exit_code"),
+            why=f"output of {caller.function}",
+        )
+
+    async def _ask_predicted(
+        self, host: str, machine: Host, query: Query, caller: Caller
+    ) -> Answer:
+        overlay, path = self._pipeline.overlay, query.path or ""
+        predicted = overlay.at_path(host, path)
+        if predicted is not None:
+            content = getattr(predicted.resource, "content", None)
+            data = content.data if isinstance(content, schema.Content) else None
+            try:
+                return Answer(value=query.predict(predicted.state, data))
+            except LookupError:
+                raise Unpredictable(_reading(caller, path)) from None
+        if overlay.follows(Address(host, query.type, path), path) is not None:
+            raise Unpredictable(_reading(caller, path))
+        return Answer(value=await query.ask(machine))
+
+    def _ordinal(self, address: Address, action: Action) -> int:
+        """Counts equal actions: the second of two is another operation than the first."""
+        key = (str(address), values.checksum(_binding(action)))
+        number = self._ordinals.get(key, 0)
+        self._ordinals[key] = number + 1
+        return number
+
+
+def _binding(action: Action) -> State:
+    """Returns what a plan binds of an action: its parameters, sensitive ones as checksums."""
+    params = schema.params_of(type(action))
+    return {
+        name: values.checksum(value) if params[name].doc.sensitive else value
+        for name, value in schema.given_params(action).items()
+    }
+
+
+def _command(action: Action) -> tuple[str, ...]:
+    argv = getattr(action, "argv", None) or ()
+    return tuple(argv) or (action.title,)
+
+
+def _reading(caller: Caller, path: str) -> str:
+    place = caller.place or caller.task
+    return f"{place} ({caller.function} of {path}, which an earlier change may touch)"

@@ -1,0 +1,316 @@
+"""The heart: the only caller of observe, apply and destroy, for every command alike.
+
+    observe -> diff -> [unchanged: note it, done] -> record intent with pre-image (durable)
+      -> apply -> observe again -> record result and event in one transaction -> publish
+
+A preview ends at the diff (``engine.prediction``).
+"""
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Sequence
+
+from sloth_runner.core.address import Address
+from sloth_runner.core.errors import Cancelled, SlothError
+from sloth_runner.core.events import ChangeItem, ResourceStart, ResourceUnchanged
+from sloth_runner.core.host import ReadOnlyHost
+from sloth_runner.core.record import Carry, Operation, ResourceRow
+from sloth_runner.core.resource import Origin, Resource
+from sloth_runner.core.values import State
+from sloth_runner.engine.commands import Commands
+from sloth_runner.engine.context import Caller, Counts, Outcome, status_of
+from sloth_runner.engine.machines import Machines
+from sloth_runner.engine.observations import Observations, Seen
+from sloth_runner.engine.overlay import Overlay
+from sloth_runner.engine.plan import Plan
+from sloth_runner.engine.prediction import Prediction
+from sloth_runner.engine.preimages import Preimages
+from sloth_runner.engine.recorder import Recorder, Written
+from sloth_runner.engine.seal import change_data, redacted_state
+from sloth_runner.engine.stopping import Stop
+from sloth_runner.engine.work import (
+    Work,
+    carried,
+    end_event,
+    locate,
+    owed,
+    refusals,
+    without_host,
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Begun:
+    """A change whose intent is durable."""
+
+    item: Work
+    written: Written
+    operation: Operation
+    changes: tuple[ChangeItem, ...]
+
+
+class Pipeline:
+    """Makes resources match, or says what that would take (``preview``).
+
+    ``tasks`` are the names of all tasks, once the body of the workflow has run.
+    """
+
+    def __init__(
+        self,
+        *,
+        machines: Machines,
+        observations: Observations,
+        recorder: Recorder,
+        preimages: Preimages,
+        commands: Commands,
+        counts: Counts,
+        stop: Stop,
+        preview: Plan | None = None,
+        binding: Plan | None = None,
+    ) -> None:
+        self.machines = machines
+        self.observations = observations
+        self.recorder = recorder
+        self.commands = commands
+        self.counts = counts
+        self.stop = stop
+        self.preview = preview
+        self.binding = binding
+        self.overlay = Overlay()
+        self.tasks: frozenset[str] | None = None
+        self._preimages = preimages
+        self._prediction = (
+            None
+            if preview is None
+            else Prediction(
+                plan=preview,
+                overlay=self.overlay,
+                machines=machines,
+                observations=observations,
+                recorder=recorder,
+                preimages=preimages,
+                counts=counts,
+            )
+        )
+
+    async def ensure(
+        self, host: str, resources: Sequence[Resource], caller: Caller
+    ) -> list[Outcome]:
+        """Makes ``resources`` (of one type) match; an outcome holds its error, none is raised."""
+        wanted = [(Address(host, r.type, r.name), r) for r in resources]
+        if self._prediction is not None:
+            return await self._prediction.ensure(wanted, caller, self.tasks)
+        began = time.monotonic()
+        outcomes: dict[Address, Outcome] = {}
+        todo: list[tuple[Address, Resource]] = []
+        for (address, resource), seen in zip(
+            wanted, await self.observations.get(host, wanted), strict=True
+        ):
+            if isinstance(seen, Exception):
+                outcomes[address] = await self._refused(address, caller, seen)
+            elif resource.diff(seen):
+                todo.append((address, resource))
+            else:
+                outcomes[address] = await self._unchanged(address, resource, seen, caller)
+        if todo:
+            converging = self._converge(host, todo, caller, began)
+            for outcome in await self.stop.protect(converging):
+                outcomes[outcome.address] = outcome
+        return [outcomes[address] for address, _ in wanted]
+
+    async def _converge(
+        self, host: str, todo: Sequence[tuple[Address, Resource]], caller: Caller, began: float
+    ) -> list[Outcome]:
+        """Changes what still differs when it is looked at again, with nothing else acting on it."""
+        outcomes: list[Outcome] = []
+        work: list[Work] = []
+        async with contextlib.AsyncExitStack() as held:
+            for name in sorted({resource.exclusive for _, resource in todo}):
+                await held.enter_async_context(self.machines.lock(host, name))
+            for (address, resource), seen in zip(
+                todo, await self.observations.fresh(host, todo), strict=True
+            ):
+                if isinstance(seen, Exception):
+                    outcomes.append(await self._refused(address, caller, seen))
+                elif change := resource.diff(seen):
+                    work.append(
+                        Work(
+                            address=address,
+                            resource=resource,
+                            caller=caller,
+                            seen=seen,
+                            change=change,
+                            began=began,
+                        )
+                    )
+                else:
+                    outcomes.append(await self._unchanged(address, resource, seen, caller))
+            return outcomes + await self._change(host, work)
+
+    async def _change(self, host: str, work: Sequence[Work]) -> list[Outcome]:
+        """Carries out a batch of changes of one type, each with intent and result."""
+        outcomes: list[Outcome] = []
+        begun: list[Begun] = []
+        looking = ReadOnlyHost(self.machines.host(host))
+        for item, refusal in zip(work, await refusals(work, looking, self.binding), strict=True):
+            try:
+                if refusal is not None:
+                    raise refusal
+                origin = await self._preimages.take(looking, item.resource, item.seen)
+            except SlothError as error:
+                outcomes.append(await self._refused(item.address, item.caller, error))
+            else:
+                begun.append(await self._begin(looking, item, origin))
+        return outcomes + (await self._apply(host, begun) if begun else [])
+
+    async def _begin(self, looking: ReadOnlyHost, item: Work, origin: Origin) -> Begun:
+        changes = await item.shown(looking)
+        written = Written(
+            address=item.address,
+            resource=item.resource,
+            caller=item.caller,
+            before=item.seen,
+            after=item.seen,
+            sensitive=item.sensitive,
+            origin=origin,
+        )
+        start = ResourceStart(
+            msg=f"{item.change.kind} {item.address}",
+            host=item.address.host,
+            task=item.caller.task,
+            res=without_host(item.address),
+            loc=item.caller.place,
+            action=item.change.kind,
+        )
+        operation = await self.recorder.intend(written, item.change.kind, changes, start)
+        return Begun(item=item, written=written, operation=operation, changes=changes)
+
+    async def _apply(self, host: str, begun: Sequence[Begun]) -> list[Outcome]:
+        """Applies one batch, looks again, and records what is seen, whatever happened."""
+        errors: Sequence[Exception | None]
+        interrupted: BaseException | None = None
+        self._invalidate(host, begun)
+        acting = self.commands.acting(
+            self.machines.host(host), begun[0].operation, begun[0].item.caller
+        )
+        cls = type(begun[0].item.resource)
+        try:
+            errors = await cls.apply_many(acting, [(b.item.resource, b.item.change) for b in begun])
+        except SlothError as error:
+            errors = [error] * len(begun)
+        except BaseException as stop:  # stopped half way: what was reached is recorded first
+            interrupted = stop
+            errors = [Cancelled("stopped while it was being applied")] * len(begun)
+        finally:
+            self._invalidate(host, begun)
+        wanted = [(b.item.address, b.item.resource) for b in begun]
+        after = await self.observations.fresh(host, wanted)
+        outcomes = [
+            await self._settle(b, seen, error)
+            for b, seen, error in zip(begun, after, errors, strict=True)
+        ]
+        if interrupted is not None:
+            raise interrupted
+        return outcomes
+
+    async def _settle(self, begun: Begun, seen: Seen, error: Exception | None) -> Outcome:
+        """Records what came of one change, by what is seen now."""
+        item, changes = begun.item, begun.changes
+        after = None if isinstance(seen, Exception) else seen
+        failure = error if isinstance(error, SlothError) else None
+        if failure is None:
+            failure = seen if isinstance(seen, SlothError) else item.left_over(after)
+        if failure is not None:
+            locate(failure, item.address, item.caller)
+        status = "failed" if failure else status_of(item.change)
+        carry = Carry(
+            task=item.caller.task,
+            run=self.recorder.run.id,
+            attempt=item.caller.attempt,
+            status=status,
+            diff=change_data(changes),
+        )
+        await self.recorder.settle(
+            dataclasses.replace(
+                begun.written,
+                after=after,
+                sensitive=item.sensitive | item.resource.sensitive_beside(after),
+            ),
+            begun.operation,
+            state="failed" if failure else "applied",
+            carry=None if failure else carry,
+            end=item.end(
+                status,
+                changes=changes,
+                cause=self.recorder.cause(item.address, item.seen, item.sensitive),
+                reason=str(failure) if failure else None,
+            ),
+            error=failure,
+        )
+        self.counts.add(status)
+        return item.outcome(after, changes, error=failure)
+
+    async def _unchanged(
+        self, address: Address, resource: Resource, seen: State | None, caller: Caller
+    ) -> Outcome:
+        """Notes a resource that is as it should be, and answers a change that is still owed."""
+        row = self.recorder.row(address)
+        sensitive = resource.sensitive_beside(seen)
+        shown = redacted_state(seen, sensitive)
+        if row is not None and self._current(row, resource, seen, sensitive):
+            await self.recorder.unchanged(row, caller)
+        else:
+            row = await self.recorder.adopt(
+                Written(
+                    address=address,
+                    resource=resource,
+                    caller=caller,
+                    before=seen,
+                    after=seen,
+                    sensitive=sensitive,
+                    origin=Origin(actual=seen),
+                )
+            )
+        debt = owed(row, caller, run=self.recorder.run.id, tasks=self.tasks)
+        if debt is not None:
+            outcome, event = carried(address, debt, caller, shown, planned=False)
+            self.counts.add("carried")
+            await self.recorder.emit(event)
+            return outcome
+        self.counts.add("unchanged")
+        self.recorder.bus.publish(
+            ResourceUnchanged(
+                host=address.host, task=caller.task, res=without_host(address), loc=caller.place
+            )
+        )
+        return Outcome(
+            address=address, status="unchanged", changed=False, before=shown, after=shown
+        )
+
+    async def _refused(self, address: Address, caller: Caller, error: Exception) -> Outcome:
+        """Reports a resource that could not be looked at, or must not be changed."""
+        if not isinstance(error, SlothError):
+            raise error
+        locate(error, address, caller)
+        self.counts.add("failed")
+        await self.recorder.emit(end_event(address, caller, "failed", reason=str(error)))
+        row = self.recorder.row(address)
+        if row is not None:
+            await self.recorder.put(dataclasses.replace(row, state="failed", error=str(error)))
+        return Outcome(address=address, status="failed", changed=False, error=error)
+
+    def _invalidate(self, host: str, begun: Sequence[Begun]) -> None:
+        for work in begun:
+            self.observations.invalidate(host, work.item.resource.touches)
+
+    def _current(
+        self, row: ResourceRow, resource: Resource, seen: State | None, sensitive: frozenset[str]
+    ) -> bool:
+        """Whether ``row`` already says everything that would be written of ``resource``."""
+        return (
+            row.state == "applied"
+            and not row.drift
+            and self.observations.recorded(row.address) == resource
+            and row.actual == self.recorder.seal.state(seen, sensitive)
+        )

@@ -1,0 +1,88 @@
+"""A plan: the set of operations that a preview found, and whether a run keeps to it.
+
+The set binds (address, kind, desired properties, ordinal for actions), never the order;
+what was observed binds only operations that follow nothing. Doing less is always allowed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sloth_runner.core import values
+from sloth_runner.core.address import Address
+from sloth_runner.core.errors import PlanStale
+from sloth_runner.core.events import Event
+from sloth_runner.core.values import State, Value
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Planned:
+    """One operation of a plan. ``desired`` and ``seen`` are checksums."""
+
+    address: Address
+    kind: str
+    desired: str
+    seen: str
+    follows: bool = False
+
+
+@dataclass(kw_only=True, slots=True)
+class Plan:
+    """What a preview found. ``open_tasks`` could not be predicted to their end.
+
+    ``serial`` is the record's at the time: another one later means a new preview.
+    ``shown`` are the planned changes, ``told`` what else was said: tasks, diagnostics.
+    """
+
+    serial: int
+    operations: dict[tuple[str, str, int], Planned] = field(default_factory=dict)
+    open_tasks: set[str] = field(default_factory=set)
+    shown: list[Event] = field(default_factory=list)
+    told: list[Event] = field(default_factory=list)
+
+    def add(self, planned: Planned, ordinal: int = 0) -> None:
+        """Adds an operation to the set."""
+        self.operations[(str(planned.address), planned.desired, ordinal)] = planned
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to do and nothing unknown."""
+        return not self.operations and not self.open_tasks
+
+    def check(
+        self,
+        address: Address,
+        kind: str,
+        desired: State | None,
+        seen: State | None,
+        *,
+        task: str,
+        ordinal: int = 0,
+    ) -> None:
+        """Raises PlanStale unless the plan holds this operation, or its task was left open."""
+        if task in self.open_tasks:
+            return
+        planned = self.operations.get((str(address), values.checksum(desired), ordinal))
+        if planned is None:
+            raise PlanStale(
+                f"{address}: to {kind} it is not in the plan",
+                hint="look at a new plan; nothing more was done",
+            )
+        if planned.follows:
+            return
+        if planned.kind != kind or planned.seen != values.checksum(seen):
+            raise PlanStale(
+                f"{address}: it is not as it was when the plan was made",
+                hint="look at a new plan; nothing more was done",
+                facts={"planned": planned.kind, "now": kind},
+            )
+
+
+def planned_action(address: Address, params: Mapping[str, Value]) -> Planned:
+    """Returns the plan's entry for an action, which binds its parameters."""
+    return Planned(
+        address=address,
+        kind="action",
+        desired=values.checksum(dict(params)),
+        seen="",
+        follows=True,
+    )

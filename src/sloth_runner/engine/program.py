@@ -1,0 +1,177 @@
+"""What the engine needs of a program, and what it gives to one: the border to the Lua layer.
+
+The engine never sees Lua; a program never sees a store, a host or the pipeline.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from sloth_runner.core.errors import Location
+from sloth_runner.core.values import Value
+
+MAIN = "main"
+"""The first task of every program: the body of its file."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskSpec:
+    """A node of the workflow's graph, as it was declared.
+
+    ``timeout`` and ``retry_delay`` in seconds; ``retries`` is the number of attempts
+    after the first; ``delegate_to`` is the host of its calls, None for the workflow's.
+    """
+
+    name: str
+    description: str = ""
+    depends_on: tuple[str, ...] = ()
+    delegate_to: str | None = None
+    timeout: float | None = None
+    retries: int = 0
+    retry_delay: float = 0.0
+    tags: tuple[str, ...] = ()
+    location: Location | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkflowSpec:
+    """What the file's ``workflow{}`` call said."""
+
+    name: str | None = None
+    description: str = ""
+    delegate_to: str | None = None
+    location: Location | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What a call gives back to the program.
+
+    ``value`` is the answer; where it is a table, ``text`` (if not None) is what it shows as
+    text (``exec.run``: its output), and ``unknown`` names fields that cannot be known in
+    this preview; ``why`` says what they depend on. ``unknown == ("*",)``: all of it.
+    With ``spread``, ``value`` is a list whose items are returned one beside the other.
+    """
+
+    value: Value
+    text: str | None = None
+    unknown: tuple[str, ...] = ()
+    why: str = ""
+    spread: bool = False
+
+
+class Unpredictable(Exception):
+    """In a preview: the program read what cannot be known; its task goes no further.
+
+    ``args[0]`` says where and why, for example "deploy.lua:12 (output of exec.run)".
+    """
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskResult:
+    """How an attempt of a task ended: ``value`` is what its function returned.
+
+    ``unpredicted`` is set in a preview that could not follow the task to its end.
+    """
+
+    value: Value = None
+    skipped: bool = False
+    unpredicted: str | None = None
+
+
+class Context(Protocol):
+    """What the calls of one attempt of one task go through. All goroutines of it share it."""
+
+    task: str
+    attempt: int
+    host: str
+    preview: bool
+    results: Mapping[str, Value]
+    values: Mapping[str, Value]
+
+    async def call(
+        self, function: str, arguments: Sequence[Value], location: Location | None
+    ) -> Answer:
+        """Performs a call of a module: a resource, an action, a query, ``stack.*``, ``state.*``.
+
+        ``arguments`` are the Lua arguments as canonical values; ``delegate_to`` is still
+        among the parameters. Raises SlothError when it fails, and Unpredictable when its
+        answer cannot be known in this preview.
+        """
+        ...
+
+    def functions(self) -> Sequence[str]:
+        """Returns the dotted names of everything that ``call`` takes, for example "pkg.install"."""
+        ...
+
+    def say(self, text: str, *, level: str = "info", location: Location | None = None) -> None:
+        """Publishes what the program prints or logs."""
+        ...
+
+
+class Program(Protocol):
+    """A workflow that is being run."""
+
+    workflow: WorkflowSpec
+
+    async def main(self, context: Context) -> TaskResult:
+        """Runs the body of the file; afterwards ``tasks`` is complete."""
+        ...
+
+    @property
+    def tasks(self) -> Sequence[TaskSpec]:
+        """The declared tasks, in order."""
+        ...
+
+    @property
+    def calls(self) -> int:
+        """How many calls of modules the program has made so far."""
+        ...
+
+    async def run(self, task: str, context: Context) -> TaskResult:
+        """Runs one attempt of a task: ``when``, ``run``, ``on_success`` or ``on_failure``.
+
+        Raises LuaFailure, or the SlothError of the call that failed and was not caught.
+        """
+        ...
+
+    async def invoke(self, function: Value, arguments: Sequence[Value], context: Context) -> Value:
+        """Calls a function that an argument of a call held, and returns what it returns.
+
+        Functions among arguments arrive as ``{"$function": ID}``.
+        """
+        ...
+
+    def interrupt(self) -> None:
+        """Stops Lua code at its next instruction, from any thread; ``run`` raises Cancelled."""
+        ...
+
+    def close(self) -> None:
+        """Closes every coroutine that is left; the program cannot be used any more."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunSpec:
+    """Everything that a person asked of one run or plan.
+
+    ``mode`` "apply" changes things, "plan" only previews. ``stack`` is None when the
+    workflow decides it. Durations in seconds, sizes in bytes.
+    """
+
+    file: str
+    db: str
+    mode: str = "apply"
+    stack: str | None = None
+    values: Mapping[str, Value] = field(default_factory=dict)
+    tasks: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    inventory: str | None = None
+    parallel: int = 8
+    timeout: float | None = None
+    wait: float = 0.0
+    max_age: float = 5.0
+    rehash: bool = False
+    max_preimage: int = 64 * 1024 * 1024
+    argv: tuple[str, ...] = ()

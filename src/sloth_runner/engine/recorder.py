@@ -1,0 +1,343 @@
+"""Writes what a run does: intents, results, unchanged batches, each with its events.
+
+Everything here runs on the journal's writer thread, in one transaction per call; events
+are published only after the commit that stored them.
+"""
+
+import dataclasses
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from sloth_runner.core import events, values
+from sloth_runner.core.address import Address
+from sloth_runner.core.errors import SlothError
+from sloth_runner.core.events import ChangeItem, Event
+from sloth_runner.core.record import (
+    Carry,
+    CommandRecord,
+    Operation,
+    Provenance,
+    ResourceRow,
+    ResourceState,
+    Run,
+    Stack,
+    now,
+)
+from sloth_runner.core.resource import Origin, Resource
+from sloth_runner.core.values import State, Value
+from sloth_runner.engine.bus import Bus
+from sloth_runner.engine.context import Caller
+from sloth_runner.engine.seal import BASE, Seal, change_data
+from sloth_runner.state.journal import Journal
+from sloth_runner.state.store import Store
+
+T = TypeVar("T")
+
+KEY = "key"
+"""The setting of the database that names the key of its sealed values."""
+
+BATCH = 500
+"""Unchanged resources that are recorded together at the most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """What is written of one resource: the parts of its row that the pipeline knows."""
+
+    address: Address
+    resource: Resource
+    caller: Caller
+    before: State | None
+    after: State | None
+    sensitive: frozenset[str]
+    origin: Origin
+
+
+def new_id() -> str:
+    """Returns an identifier that nobody else makes."""
+    return secrets.token_hex(12)
+
+
+class Recorder:
+    """The record of one run of one stack. ``rows`` mirrors the stack's resources."""
+
+    def __init__(self, journal: Journal, stack: Stack, run: Run, seal: Seal, bus: Bus) -> None:
+        self.journal = journal
+        self.stack = stack
+        self.run = run
+        self.seal = seal
+        self.bus = bus
+        self.rows: dict[tuple[Address, bool], ResourceRow] = {}
+        self.bases: Mapping[Address, Resource] = {}
+        """What was declared first of the resources that another declaration refined."""
+        self._key_noted = False
+        self._unchanged: dict[tuple[Address, bool], str] = {}
+        self._ordinals: dict[Address, int] = {}
+
+    async def load(self) -> None:
+        """Reads the stack's rows."""
+        stack_id = self.stack.id
+        rows = await self.journal.read(lambda store: store.resources(stack_id))
+        self.rows = {row.key: row for row in rows}
+
+    def row(self, address: Address, *, registered: bool = False) -> ResourceRow | None:
+        """Returns what is recorded at ``address``."""
+        return self.rows.get((address, registered))
+
+    async def write(self, fn: Callable[[Store], T], *published: Event) -> T:
+        """Runs ``fn`` and stores ``published`` in one transaction, then publishes them."""
+        result = await self.journal.do(lambda store: self._with_events(store, fn, published))
+        for event in published:
+            self.bus.publish(event)
+        return result
+
+    async def emit(self, *published: Event) -> None:
+        """Stores the durable ones of ``published`` and publishes all."""
+        if any(event.durable for event in published):
+            await self.write(lambda store: None, *published)
+        else:
+            for event in published:
+                self.bus.publish(event)
+
+    def _with_events(self, store: Store, fn: Callable[[Store], T], published: Iterable[Event]) -> T:
+        result = fn(store)
+        if self.seal.sealer.in_use and not self._key_noted:
+            store.set_setting(KEY, self.seal.sealer.key_id)
+            self._key_noted = True
+        for event in published:
+            if event.durable:
+                address = f"{event.host}/{event.res}" if event.res else None
+                store.add_event(self.run.id, event.type, address, events.payload(event))
+        return result
+
+    async def intend(
+        self, written: Written, kind: str, changes: tuple[ChangeItem, ...], start: Event
+    ) -> Operation:
+        """Records durably that ``written`` is about to be changed, with its pre-image."""
+
+        def save(store: Store) -> Operation:
+            previous = self.seal.origin(written.origin, written.sensitive)
+            row = self._row(written, previous, state="pending", carry=None)
+            operation = Operation(
+                id=new_id(),
+                run=self.run.id,
+                address=written.address,
+                kind=kind,
+                task=written.caller.task,
+                attempt=written.caller.attempt,
+                ordinal=self.ordinal(written.address),
+                registered=False,
+                row=_plain_row(row),
+                previous=previous,
+                diff=change_data(changes),
+                location=written.caller.place,
+                started_at=now(),
+            )
+            store.begin_operation(operation)
+            return operation
+
+        return await self.write(save, start)
+
+    async def intend_action(
+        self,
+        address: Address,
+        caller: Caller,
+        command: Sequence[str],
+        *,
+        guarded: bool,
+        start: Event,
+    ) -> Operation:
+        """Records durably that an action is about to be done."""
+        operation = Operation(
+            id=new_id(),
+            run=self.run.id,
+            address=address,
+            kind="guarded action" if guarded else "action",
+            task=caller.task,
+            attempt=caller.attempt,
+            ordinal=self.ordinal(address),
+            registered=False,
+            row=None,
+            previous=None,
+            diff=(),
+            command=tuple(command),
+            location=caller.place,
+            started_at=now(),
+        )
+        await self.write(lambda store: store.begin_operation(operation), start)
+        return operation
+
+    async def end_action(self, operation: Operation, result: str, end: Event) -> None:
+        """Records how an action ended."""
+        await self.write(lambda store: store.end_operation(operation.id, result), end)
+
+    async def settle(
+        self,
+        written: Written,
+        operation: Operation,
+        *,
+        state: ResourceState,
+        carry: Carry | None,
+        end: Event,
+        error: SlothError | None = None,
+    ) -> ResourceRow:
+        """Records the result of an operation: row, end and event in one transaction."""
+
+        def save(store: Store) -> ResourceRow:
+            row = self._row(written, operation.previous, state=state, carry=carry, error=error)
+            row = store.put_resource(self.stack.id, row)
+            store.end_operation(operation.id, "failed" if error else "done")
+            return row
+
+        row = await self.write(save, end)
+        self._keep(row)
+        return row
+
+    async def adopt(self, written: Written, *published: Event) -> ResourceRow:
+        """Records a resource that is as it should be and was not recorded so before."""
+
+        def save(store: Store) -> ResourceRow:
+            old = self.row(written.address)
+            carry = old.carry if old else None
+            return store.put_resource(
+                self.stack.id, self._row(written, None, state="applied", carry=carry)
+            )
+
+        row = await self.write(save, *published)
+        self._keep(row)
+        return row
+
+    async def put(self, row: ResourceRow, *published: Event) -> ResourceRow:
+        """Records ``row`` as it is."""
+        stored = await self.write(lambda store: store.put_resource(self.stack.id, row), *published)
+        self._keep(stored)
+        return stored
+
+    async def forget(self, row: ResourceRow) -> None:
+        """Removes ``row`` from the record."""
+        await self.write(
+            lambda store: store.delete_resource(self.stack.id, row.address, row.registered)
+        )
+        self.rows.pop(row.key, None)
+
+    async def unchanged(self, row: ResourceRow, caller: Caller) -> None:
+        """Notes that ``row`` was found as it should be; written with many others."""
+        self._unchanged[row.key] = caller.task
+        if len(self._unchanged) >= BATCH:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Writes the unchanged ones that are waiting."""
+        if not self._unchanged:
+            return
+        batch, self._unchanged = self._unchanged, {}
+        stack_id, number = self.stack.id, self.run.number
+        await self.journal.do(
+            lambda store: store.touch(stack_id, list(batch), run_number=number, task_of=batch)
+        )
+        for key, task in batch.items():
+            if key in self.rows:
+                self.rows[key] = dataclasses.replace(self.rows[key], claimed_run=number, task=task)
+
+    async def clear_carries(self, keys: Sequence[tuple[Address, bool]]) -> None:
+        """Marks changes as followed through: they are not answered again."""
+        if keys:
+            stack_id = self.stack.id
+            await self.journal.do(lambda store: store.clear_carry(stack_id, keys))
+            for key in keys:
+                self.rows[key] = dataclasses.replace(self.rows[key], carry=None)
+
+    async def command_started(self, command: CommandRecord) -> None:
+        """Records a process group before it is let go."""
+        await self.journal.do(lambda store: store.command_started(command))
+
+    async def command_finished(self, command_id: str) -> None:
+        """Records that a process group has ended."""
+        await self.journal.do(lambda store: store.command_finished(command_id))
+
+    def cause(self, address: Address, seen: State | None, sensitive: frozenset[str]) -> str:
+        """Tells a change of the workflow ("intentional") from one of the machine ("corrective")."""
+        row = self.row(address)
+        if row is None or row.last_applied is None:
+            return "intentional"
+        recorded = row.actual == self.seal.state(seen, sensitive)
+        return "intentional" if recorded else "corrective"
+
+    def ordinal(self, address: Address) -> int:
+        """Returns how often ``address`` was operated on before in this run, and counts it."""
+        number = self._ordinals.get(address, 0)
+        self._ordinals[address] = number + 1
+        return number
+
+    def _keep(self, row: ResourceRow) -> None:
+        self.rows[row.key] = row
+        self._unchanged.pop(row.key, None)
+
+    def _row(
+        self,
+        written: Written,
+        previous: Mapping[str, Value] | None,
+        *,
+        state: ResourceState,
+        carry: Carry | None,
+        error: SlothError | None = None,
+    ) -> ResourceRow:
+        old = self.row(written.address)
+        resource, moment = written.resource, now()
+        desired = self.seal.state(resource.desired(), written.sensitive)
+        provenance, origin = self._provenance(old, written, previous)
+        return ResourceRow(
+            address=written.address,
+            module=written.caller.module,
+            registered=False,
+            params=self._params(written),
+            desired=desired,
+            actual=self.seal.state(written.after, written.sensitive),
+            checksum=values.checksum(desired),
+            state=state,
+            provenance=provenance,
+            order=old.order if old else 0,
+            origin=origin,
+            carry=carry,
+            error=str(error) if error else None,
+            task=written.caller.task,
+            location=written.caller.place,
+            protect=old.protect if old else False,
+            claimed_run=self.run.number,
+            run=self.run.number,
+            created_at=old.created_at if old else moment,
+            last_applied=moment if state == "applied" else (old.last_applied if old else None),
+        )
+
+    def _params(self, written: Written) -> dict[str, Value]:
+        params = self.seal.params(written.resource, written.sensitive)
+        base = self.bases.get(written.address)
+        if base is not None:
+            params[BASE] = self.seal.params(base, written.sensitive)
+        return params
+
+    def _provenance(
+        self,
+        old: ResourceRow | None,
+        written: Written,
+        previous: Mapping[str, Value] | None,
+    ) -> tuple[Provenance, Mapping[str, Value] | None]:
+        """Decides once, when a row begins, whether the thing was there before us."""
+        changed = bool(written.resource.diff(written.before))
+        if old is not None and not (old.provenance == "adopted" and changed):
+            return old.provenance, old.origin
+        if old is None and written.before is None and written.resource.desired() is not None:
+            return "created", None
+        if not changed:
+            return "adopted", None
+        return "modified", previous
+
+
+def _plain_row(row: ResourceRow) -> dict[str, Value]:
+    data = {f.name: getattr(row, f.name) for f in dataclasses.fields(row)}
+    data["address"] = str(row.address)
+    data["drift"] = list(row.drift)
+    data.pop("carry")
+    return data

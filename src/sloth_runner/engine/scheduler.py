@@ -1,0 +1,255 @@
+"""Runs the tasks of a workflow: side by side where their dependencies allow it."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from sloth_runner.core.address import LOCAL
+from sloth_runner.core.errors import (
+    Cancelled,
+    Location,
+    SlothError,
+    TaskTimedOut,
+    WorkflowError,
+)
+from sloth_runner.core.events import Event, ProgramLoaded, TaskEnd, TaskStart
+from sloth_runner.core.values import Value
+from sloth_runner.engine.calls import Calls, TaskContext
+from sloth_runner.engine.diagnostics import diagnose
+from sloth_runner.engine.graph import Graph
+from sloth_runner.engine.plan import Plan
+from sloth_runner.engine.program import MAIN, Program, RunSpec, TaskResult, TaskSpec
+from sloth_runner.engine.recorder import Recorder
+from sloth_runner.engine.registrations import Registrations
+from sloth_runner.engine.stopping import Stop
+
+
+@dataclass(kw_only=True, slots=True)
+class Ended:
+    """How the tasks of a run ended: outcomes by task, and the errors that made them fail."""
+
+    outcomes: dict[str, str] = field(default_factory=dict)
+    errors: list[SlothError] = field(default_factory=list)
+    results: dict[str, Value] = field(default_factory=dict)
+    complete: bool = True
+
+    def succeeded(self, task: str) -> bool:
+        """Whether a task, or the ``when`` that skipped it, came to its end."""
+        return self.outcomes.get(task) in ("ok", "skipped")
+
+
+class Scheduler:
+    """Runs ``main``, checks the graph, then runs the declared tasks."""
+
+    def __init__(
+        self,
+        *,
+        spec: RunSpec,
+        program: Program,
+        calls: Calls,
+        recorder: Recorder,
+        registrations: Registrations,
+        stop: Stop,
+        preview: Plan | None,
+        on_loaded: Callable[[Graph], None],
+    ) -> None:
+        self._spec = spec
+        self._program = program
+        self._calls = calls
+        self._recorder = recorder
+        self._registrations = registrations
+        self._stop = stop
+        self._preview = preview
+        self._on_loaded = on_loaded
+        self._running: set[asyncio.Task[None]] = set()
+        self.ended = Ended()
+        self.graph = Graph([])
+
+    async def run(self) -> Ended:
+        """Runs everything that was asked for; failures are in the result, not raised.
+
+        Raises WorkflowError or UsageError for a graph that cannot be run.
+        """
+        await self._task(TaskSpec(name=MAIN))
+        self.graph = Graph(self._program.tasks)
+        if not self._program.tasks and not self._program.calls and not self.ended.errors:
+            raise WorkflowError(
+                f"{self._spec.file} declares no task and makes no call",
+                location=Location(self._spec.file, 1),
+                hint="declare a task({...}) or call a module, for example pkg.install(...)",
+            )
+        self._on_loaded(self.graph)
+        names = tuple(self.graph.order)
+        await self._publish(ProgramLoaded(msg=f"{len(names)} tasks", tasks=names))
+        chosen = self.graph.selected(self._spec.tasks, self._spec.tags)
+        self.ended.complete = len(chosen) == len(self.graph.tasks) and not self._spec.hosts
+        if self.ended.outcomes.get(MAIN) in ("ok", "unknown"):
+            await self._walk(chosen)
+        else:
+            await self._block(chosen)
+        return self.ended
+
+    def cancel(self) -> None:
+        """Ends the running tasks; what they have under way is finished first."""
+        for task in self._running:
+            task.cancel()
+
+    async def _walk(self, chosen: set[str]) -> None:
+        """Starts each task when all that it needs has ended, up to ``--parallel`` at a time."""
+        places = asyncio.Semaphore(1 if self._preview is not None else self._spec.parallel)
+        done = {name: asyncio.Event() for name in chosen}
+
+        async def one(name: str) -> None:
+            task = self.graph.tasks[name]
+            for needed in task.depends_on:
+                await done[needed].wait()
+            try:
+                async with places:
+                    await self._unless_blocked(task)
+            finally:
+                done[name].set()
+
+        self._running = {
+            asyncio.create_task(one(name)) for name in self.graph.order if name in chosen
+        }
+        try:
+            answers = await asyncio.gather(*self._running, return_exceptions=True)
+        except asyncio.CancelledError:
+            self.cancel()
+            await asyncio.gather(*self._running, return_exceptions=True)
+            raise
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+
+    async def _unless_blocked(self, task: TaskSpec) -> None:
+        outcomes = [self.ended.outcomes.get(name) for name in task.depends_on]
+        if any(outcome in ("failed", "blocked", "cancelled") for outcome in outcomes):
+            return await self._end(task, "blocked", reason=_because(task, self.ended.outcomes))
+        if self._stop.reason:
+            return await self._end(task, "cancelled", reason=self._stop.reason)
+        if "unknown" in outcomes and self._preview is not None:
+            self._preview.open_tasks.add(task.name)
+        await self._task(task)
+
+    async def _block(self, chosen: set[str]) -> None:
+        for name in self.graph.order:
+            if name in chosen:
+                await self._end(
+                    self.graph.tasks[name], "blocked", reason="the workflow's body failed"
+                )
+
+    async def _task(self, task: TaskSpec) -> None:
+        """Runs a task with its retries and ends it."""
+        began = time.monotonic()
+        error: SlothError | None = None
+        for attempt in range(1, task.retries + 2):
+            if attempt > 1:
+                await asyncio.sleep(task.retry_delay)
+            await self._publish(TaskStart(msg=f"task {task.name}", task=task.name, attempt=attempt))
+            try:
+                result = await self._attempt(task, attempt)
+            except SlothError as failure:
+                error = failure
+                await self._registrations.task_ended(task.name, failed=True, reason=str(failure))
+                if isinstance(failure, Cancelled):
+                    break
+                continue
+            except asyncio.CancelledError:
+                reason = self._stop.reason or "cancelled"
+                await self._registrations.task_ended(task.name, failed=True, reason=reason)
+                await self._end(task, "cancelled", began=began, reason=reason)
+                if not self._stop.reason:
+                    raise
+                return
+            await self._registrations.task_ended(task.name, failed=False, reason=None)
+            return await self._succeed(task, result, began)
+        if isinstance(error, Cancelled):
+            return await self._end(task, "cancelled", began=began, reason=str(error))
+        assert error is not None  # noqa: S101 - every attempt ended with one
+        await self._fail(task, error, began)
+
+    async def _attempt(self, task: TaskSpec, attempt: int) -> TaskResult:
+        context = TaskContext(
+            self._calls,
+            task=task.name,
+            attempt=attempt,
+            host=task.delegate_to or self._program.workflow.delegate_to or LOCAL,
+            preview=self._preview is not None,
+            results=self.ended.results,
+            values=self._spec.values,
+            publish=self._recorder.bus.publish,
+        )
+        running = (
+            self._program.main(context)
+            if task.name == MAIN
+            else self._program.run(task.name, context)
+        )
+        try:
+            async with asyncio.timeout(task.timeout):
+                return await running
+        except TimeoutError:
+            raise TaskTimedOut(
+                f"task {task.name!r} did not end within {task.timeout:g} s",
+                location=task.location,
+                hint="raise the task's timeout, or find out what it waits for",
+            ) from None
+
+    async def _succeed(self, task: TaskSpec, result: TaskResult, began: float) -> None:
+        self.ended.results[task.name] = result.value
+        if result.skipped:
+            return await self._end(task, "skipped", began=began, reason="its condition is not met")
+        opened = self._preview is not None and task.name in self._preview.open_tasks
+        if result.unpredicted is not None or opened:
+            if self._preview is not None:
+                self._preview.open_tasks.add(task.name)
+            return await self._end(
+                task, "unknown", began=began, unpredicted=result.unpredicted or "what it depends on"
+            )
+        await self._end(task, "ok", began=began)
+
+    async def _fail(self, task: TaskSpec, error: SlothError, began: float) -> None:
+        self.ended.errors.append(error)
+        blocked = sorted(self._blocked_by(task.name))
+        await self._publish(diagnose(error, task=task.name, blocked=blocked))
+        await self._end(task, "failed", began=began, reason=str(error))
+
+    def _blocked_by(self, name: str) -> set[str]:
+        if name == MAIN:
+            return {task.name for task in self._program.tasks}
+        return self.graph.dependents(name)
+
+    async def _end(
+        self,
+        task: TaskSpec,
+        outcome: str,
+        *,
+        began: float | None = None,
+        reason: str = "",
+        unpredicted: str | None = None,
+    ) -> None:
+        self.ended.outcomes[task.name] = outcome
+        await self._publish(
+            TaskEnd(
+                msg=f"task {task.name} {outcome}",
+                level="error" if outcome == "failed" else "info",
+                task=task.name,
+                loc=str(task.location) if task.location else None,
+                outcome=outcome,
+                ms=0 if began is None else int((time.monotonic() - began) * 1000),
+                reason=reason,
+                unpredicted=unpredicted,
+            )
+        )
+
+    async def _publish(self, event: Event) -> None:
+        if self._preview is not None:
+            self._preview.told.append(event)
+        else:
+            await self._recorder.emit(event)
+
+
+def _because(task: TaskSpec, outcomes: Mapping[str, str]) -> str:
+    bad = [n for n in task.depends_on if outcomes.get(n) in ("failed", "blocked", "cancelled")]
+    return f"{', '.join(bad)} did not succeed"

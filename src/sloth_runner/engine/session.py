@@ -1,0 +1,381 @@
+"""One run or one plan, from the question to the summary."""
+
+import asyncio
+import contextlib
+import posixpath
+import shlex
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import sloth_runner
+from sloth_runner.core import values
+from sloth_runner.core.errors import (
+    Cancelled,
+    SlothError,
+    TimedOut,
+    Unreachable,
+    UsageError,
+    WorkflowError,
+)
+from sloth_runner.core.events import Event, LockWait, StreamStart, Summary, Warned
+from sloth_runner.core.record import Holder, Run, Stack, StackStatus, now
+from sloth_runner.engine.bus import Bus, Publish
+from sloth_runner.engine.calls import Render
+from sloth_runner.engine.commands import wait_for_survivors
+from sloth_runner.engine.diagnostics import diagnose
+from sloth_runner.engine.finish import finish
+from sloth_runner.engine.holding import begin, locked, who
+from sloth_runner.engine.plan import Plan
+from sloth_runner.engine.program import RunSpec
+from sloth_runner.engine.recover import settle_doubts
+from sloth_runner.engine.scheduler import Ended
+from sloth_runner.engine.stopping import Stop
+from sloth_runner.engine.workshop import LoadProgram, Settings, Tools, Workshop
+from sloth_runner.state.journal import Journal
+from sloth_runner.state.store import Store
+
+NEW = -1
+"""The serial of a stack that is not recorded yet."""
+
+Confirm = Callable[[Plan], bool]
+OnStop = Callable[[Callable[[str], None]], contextlib.AbstractContextManager[object]]
+"""Given what a stop calls, returns the context in which signals call it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hooks:
+    """What a run needs from whoever starts it.
+
+    ``load`` makes a fresh program; ``render`` renders templates; ``publish`` receives every
+    event; ``confirm``, if there is one, is shown the plan and answers whether to apply it.
+    """
+
+    load: LoadProgram
+    render: Render
+    publish: Publish
+    confirm: Confirm | None = None
+    on_stop: OnStop | None = None
+
+
+class Session:
+    """Carries out one ``RunSpec`` on one database."""
+
+    def __init__(self, spec: RunSpec, stack_name: str, hooks: Hooks) -> None:
+        self.spec = spec
+        self.stack_name = stack_name
+        self.hooks = hooks
+        self.bus = Bus(hooks.publish)
+        self.stop = Stop()
+        self.began = time.monotonic()
+        self._db = spec.db
+        self._workshop: Workshop | None = None
+
+    async def run(self) -> Summary:
+        """Plans or applies, and returns the summary, which was also published.
+
+        Raises Locked, RecordError, UsageError or Cancelled when it could not even begin.
+        """
+        loop = asyncio.get_running_loop()
+        current = asyncio.current_task()
+
+        def stopped(reason: str) -> None:
+            self.stop.request(reason)
+            if self._workshop is not None:
+                self._workshop.program.interrupt()
+            if current is not None:
+                loop.call_soon_threadsafe(current.cancel)
+
+        watching = self.hooks.on_stop or (lambda _: contextlib.nullcontext())
+        with watching(stopped), self._journal() as journal:
+            if self.spec.mode == "plan":
+                return await self._plan_only(journal)
+            return await self._apply(journal)
+
+    async def _plan_only(self, journal: Journal) -> Summary:
+        stack = await self._known_stack(journal)
+        self._publish_start(stack, None)
+        plan, ended, counts = await self._preview(journal, stack)
+        for event in [*plan.shown, *plan.told]:
+            self.bus.publish(event)
+        summary = self._summary(counts, ended, unknown=len(plan.open_tasks))
+        self.bus.publish(summary)
+        return summary
+
+    async def _apply(self, journal: Journal) -> Summary:
+        binding: Plan | None = None
+        while True:
+            if self.hooks.confirm is not None:
+                binding = await self._confirmed(journal)
+            stack = await self._own_stack(journal)
+            async with locked(
+                journal, stack, db=self.spec.db, wait=self.spec.wait, on_wait=self._waiting
+            ):
+                stack = await self._own_stack(journal)
+                if binding is None or binding.serial in (stack.serial, NEW):
+                    return await self._locked(journal, stack, binding)
+            self.bus.publish(Warned(msg="the record moved while you were asked: a new preview"))
+
+    async def _confirmed(self, journal: Journal) -> Plan:
+        """Shows a preview and returns it once it is agreed to; holds no lock meanwhile."""
+        stack = await self._known_stack(journal)
+        plan, ended, _ = await self._preview(journal, stack)
+        if ended.errors:
+            for event in [*plan.shown, *plan.told]:
+                self.bus.publish(event)
+            raise ended.errors[0]
+        if not plan.empty and self.hooks.confirm is not None and not self.hooks.confirm(plan):
+            raise Cancelled("the plan was declined", effects=("nothing was changed",))
+        if not stack.id:
+            plan.serial = NEW
+        return plan
+
+    async def _preview(self, journal: Journal, stack: Stack) -> tuple[Plan, Ended, dict[str, int]]:
+        plan = Plan(serial=stack.serial)
+        workshop = await self._open_workshop(journal, stack, _no_run(stack), preview=plan)
+        try:
+            ended = await self._scheduled(workshop)
+        finally:
+            await workshop.close()
+        plan.shown.sort(key=lambda event: _plan_order(event, workshop.scheduler.graph.order))
+        return plan, ended, workshop.tools.counts.by_outcome
+
+    async def _locked(self, journal: Journal, stack: Stack, binding: Plan | None) -> Summary:
+        """Does the run itself, with the stack held."""
+        spec = self.spec
+        run = await begin(
+            journal,
+            stack,
+            kind="run",
+            command=shlex.join(spec.argv),
+            source_hash=_source_hash(spec.file),
+        )
+        await journal.do(lambda store: store.update_stack(stack.id, status="running"))
+        self._publish_start(stack, run)
+        await wait_for_survivors(journal, stack.id, wait=spec.wait, publish=self.bus.publish)
+        workshop = await self._open_workshop(journal, stack, run, binding=binding)
+        try:
+            await settle_doubts(workshop.tools.recorder, workshop.tools.observations)
+            ended = await self._scheduled(workshop)
+            orphans = await finish(workshop, ended, same_path=stack.workflow == spec.file)
+        finally:
+            await workshop.close()
+        summary = self._summary(workshop.tools.counts.by_outcome, ended, orphaned=orphans)
+        await workshop.tools.recorder.emit(summary)
+
+        def end(store: Store) -> None:
+            counts = dict(workshop.tools.counts.by_outcome)
+            store.finish_run(run.id, result=summary.result, counts=counts)
+            store.update_stack(stack.id, status=_STATUS.get(summary.result, "failed"))
+            store.clear_holder(stack.id, run.id)
+
+        await journal.do(end)
+        return summary
+
+    async def _scheduled(self, workshop: Workshop) -> Ended:
+        """Runs the tasks within ``--timeout``; a clean stop ends them early."""
+        ended = workshop.scheduler.ended
+        try:
+            async with asyncio.timeout(self.spec.timeout):
+                return await workshop.scheduler.run()
+        except asyncio.CancelledError:
+            if not self.stop.reason:
+                raise
+            ended.errors.append(Cancelled(self.stop.reason))
+        except TimeoutError:
+            error = TimedOut(f"the run did not end within {self.spec.timeout:g} s")
+            ended.errors.append(error)
+            await self._tell(workshop, error)
+        except SlothError as error:
+            ended.errors.append(error)
+            await self._tell(workshop, error)
+        ended.complete = False
+        return ended
+
+    async def _tell(self, workshop: Workshop, error: SlothError) -> None:
+        preview = workshop.tools.pipeline.preview
+        if preview is not None:
+            preview.told.append(diagnose(error))
+        else:
+            await workshop.tools.recorder.emit(diagnose(error))
+
+    async def _open_workshop(
+        self,
+        journal: Journal,
+        stack: Stack,
+        run: Run,
+        *,
+        preview: Plan | None = None,
+        binding: Plan | None = None,
+    ) -> Workshop:
+        tools = await Tools.open(
+            settings=Settings.of(self.spec, self._db),
+            journal=journal,
+            stack=stack,
+            run=run,
+            bus=self.bus,
+            stop=self.stop,
+            preview=preview,
+            binding=binding,
+        )
+        workshop = await Workshop.open(
+            tools, spec=self.spec, load=self.hooks.load, render=self.hooks.render
+        )
+        self._workshop = workshop
+        return workshop
+
+    @contextlib.contextmanager
+    def _journal(self) -> Iterator[Journal]:
+        """Opens the database; a plan without one works on an empty one that is thrown away."""
+        with contextlib.ExitStack() as stack:
+            path = self.spec.db
+            if self.spec.mode == "plan" and not Path(path).exists():
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="sloth-plan-"))
+                self._db = path = posixpath.join(folder, "stacks.db")
+            journal = Journal.open(path)
+            stack.callback(journal.close)
+            yield journal
+
+    async def _known_stack(self, journal: Journal) -> Stack:
+        """Returns the stack, or what it would be if this run made it."""
+        stack = await journal.read(lambda store: store.stack(self.stack_name))
+        if stack is not None:
+            return stack
+        moment = now()
+        return Stack(
+            id="",
+            name=self.stack_name,
+            version=sloth_runner.__version__,
+            status="new",
+            created_at=moment,
+            updated_at=moment,
+            serial=0,
+            lineage="",
+            workflow=self.spec.file,
+        )
+
+    async def _own_stack(self, journal: Journal) -> Stack:
+        """Returns the stack, made if there was none, with a workflow recorded."""
+        name, file = self.stack_name, self.spec.file
+        stack = await journal.read(lambda store: store.stack(name))
+        if stack is None:
+            return await journal.do(
+                lambda store: store.create_stack(
+                    name, version=sloth_runner.__version__, workflow=file
+                )
+            )
+        if stack.workflow is None:
+            stack_id = stack.id
+            await journal.do(lambda store: store.update_stack(stack_id, workflow=file))
+            return await self._own_stack(journal)
+        if stack.workflow != file:
+            self.bus.publish(
+                Warned(
+                    msg=f"stack {name} was made by {stack.workflow}, this is {file}",
+                    level="warn",
+                    hint="nothing is counted as orphaned in this run",
+                )
+            )
+        return stack
+
+    def _publish_start(self, stack: Stack, run: Run | None) -> None:
+        kind = "run" if run else "plan"
+        number = f" {run.number}" if run else ""
+        self.bus.publish(
+            StreamStart(
+                msg=f"{kind}{number} of {stack.name}",
+                tool=f"sloth-runner {sloth_runner.__version__}",
+                stack=stack.name,
+                n=run.number if run else None,
+                kind=kind,
+                argv=self.spec.argv,
+                user=who(),
+                source=self.spec.file,
+            )
+        )
+
+    def _waiting(self, holder: Holder | None) -> None:
+        name = f"{holder.who}, pid {holder.pid}" if holder else "another process"
+        self.bus.publish(LockWait(msg=f"waiting for the stack, held by {name}", holder=name))
+
+    def _summary(
+        self, counts: dict[str, int], ended: Ended, *, unknown: int = 0, orphaned: int = 0
+    ) -> Summary:
+        result, code = _result(ended, touched=_touched(counts))
+        blocked = sum(1 for outcome in ended.outcomes.values() if outcome == "blocked")
+        known = {name: counts.get(name, 0) for name in _COUNTED}
+        return Summary(
+            msg=f"{result}: " + ", ".join(f"{n} {name}" for name, n in known.items() if n),
+            level="error" if code else "info",
+            **known,  # type: ignore[arg-type]  # counts by the names of the fields
+            unknown=unknown,
+            blocked=blocked,
+            orphaned=orphaned,
+            exit=code,
+            seconds=round(time.monotonic() - self.began, 3),
+            result=result,
+            checked=sum(counts.values()),
+        )
+
+
+_STATUS: dict[str, StackStatus] = {"ok": "applied", "cancelled": "cancelled"}
+_COUNTED = ("created", "changed", "unchanged", "removed", "ran", "failed", "carried", "skipped")
+
+
+def _touched(counts: dict[str, int]) -> bool:
+    return any(counts.get(name) for name in ("created", "changed", "removed", "ran"))
+
+
+def _result(ended: Ended, *, touched: bool) -> tuple[str, int]:
+    """Returns how a run ended, in a word and as an exit code."""
+    errors = ended.errors
+    if not errors:
+        return ("cancelled", 8) if "cancelled" in ended.outcomes.values() else ("ok", 0)
+    codes = {error.exit_code for error in errors}
+    for error in errors:
+        if isinstance(error, TimedOut):
+            return "timeout", 9
+        if isinstance(error, Cancelled):
+            return "cancelled", 8
+    if all(isinstance(error, UsageError | WorkflowError) for error in errors):
+        return "failed", 1 if touched else 2
+    if all(isinstance(error, Unreachable) for error in errors):
+        return "failed", 4
+    for code in (6, 7, 5):
+        if code in codes:
+            return "failed", code
+    return "failed", 1
+
+
+def _plan_order(event: Event, tasks: list[str]) -> tuple[int, str, int, str]:
+    """Sorts a plan by task, line of the program and address: the same plan, the same text."""
+    place = tasks.index(event.task) + 1 if event.task in tasks else 0
+    file, _, line = (event.loc or "").rpartition(":")
+    return (place, file, int(line) if line.isdigit() else 0, f"{event.host}/{event.res}")
+
+
+def _no_run(stack: Stack) -> Run:
+    return Run(
+        id="preview",
+        stack=stack.id,
+        number=0,
+        kind="run",
+        who="",
+        command="",
+        source_hash="",
+        started_at=now(),
+    )
+
+
+def _source_hash(path: str) -> str:
+    return values.sha256(values.text(Path(path).read_bytes()))
+
+
+async def execute(spec: RunSpec, stack_name: str, hooks: Hooks) -> Summary:
+    """Carries out ``spec`` on the stack of that name (see ``Session.run``)."""
+    return await Session(spec, stack_name, hooks).run()
+
+
+__all__ = ["Hooks", "Session", "execute", "who"]

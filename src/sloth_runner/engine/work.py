@@ -1,0 +1,208 @@
+"""One resource on its way through the pipeline, and what is said of it."""
+
+import contextlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from sloth_runner.core import values
+from sloth_runner.core.address import Address
+from sloth_runner.core.diff import Change, Diff
+from sloth_runner.core.errors import NotConverged, SlothError
+from sloth_runner.core.events import ChangeItem, ResourceEnd
+from sloth_runner.core.host import Host
+from sloth_runner.core.record import Carry, ResourceRow
+from sloth_runner.core.resource import Resource
+from sloth_runner.core.values import State
+from sloth_runner.engine.context import Caller, Outcome, status_of
+from sloth_runner.engine.plan import Plan
+from sloth_runner.engine.seal import change_items, redacted, redacted_state
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Work:
+    """A resource with its latest observation (``seen``) and what that leaves to do.
+
+    ``began`` is on the monotonic clock, in seconds.
+    """
+
+    address: Address
+    resource: Resource
+    caller: Caller
+    seen: State | None
+    change: Diff
+    began: float
+
+    @property
+    def sensitive(self) -> frozenset[str]:
+        return self.resource.sensitive_beside(self.seen)
+
+    def as_if_touched(self) -> "Work":
+        """Returns it as a change even where it matches now: an earlier change may touch it."""
+        if self.change:
+            return self
+        desired = self.resource.desired()
+        seen = self.seen or {}
+        changes = tuple(Change(k, seen.get(k), v) for k, v in sorted((desired or {}).items()))
+        return replace(self, change=Diff("remove" if desired is None else "change", changes))
+
+    def left_over(self, after: State | None) -> NotConverged | None:
+        """Returns the error for what does not match after it was applied, or None."""
+        left = self.resource.diff(after)
+        if not left:
+            return None
+        wrong = ", ".join(
+            change.property
+            if change.property in self.sensitive
+            else f"{change.property} is {values.encode(change.old)}, "
+            f"not {values.encode(change.new)}"
+            for change in left.changes
+        )
+        return NotConverged(f"{self.address}: {wrong or left.kind}")
+
+    async def shown(self, looking: Host) -> tuple[ChangeItem, ...]:
+        """Returns the changes as people and readers may see them."""
+        sensitive, text_diffs = self.sensitive, {}
+        if any(change.property not in sensitive for change in self.change.changes):
+            with contextlib.suppress(SlothError):  # a diff that cannot be drawn stops nothing
+                text_diffs = dict(await self.resource.text_diff(looking, self.change))
+        return redacted(self.change, sensitive, text_diffs)
+
+    def end(self, outcome: str, **rest: object) -> ResourceEnd:
+        """Returns the event that says what became of it."""
+        return end_event(
+            self.address,
+            self.caller,
+            outcome,
+            action=self.change.kind,
+            ms=int((time.monotonic() - self.began) * 1000),
+            **rest,
+        )
+
+    def outcome(
+        self,
+        after: State | None,
+        changes: tuple[ChangeItem, ...],
+        *,
+        error: SlothError | None = None,
+        follows: Address | None = None,
+    ) -> Outcome:
+        """Returns what the workflow is told of it."""
+        hidden = self.sensitive | self.resource.sensitive_beside(after)
+        return Outcome(
+            address=self.address,
+            status="failed" if error else status_of(self.change),
+            changed=error is None,
+            changes=changes,
+            before=redacted_state(self.seen, hidden),
+            after=redacted_state(after, hidden),
+            error=error,
+            follows=follows,
+        )
+
+
+def end_event(address: Address, caller: Caller, outcome: str, **rest: object) -> ResourceEnd:
+    """Returns the event that ends the work at an address."""
+    return ResourceEnd(
+        msg=f"{address} {outcome}",
+        level="error" if outcome == "failed" else "info",
+        host=address.host,
+        task=caller.task,
+        res=without_host(address),
+        loc=caller.place,
+        outcome=outcome,
+        **rest,  # type: ignore[arg-type]  # the fields of the event, by name
+    )
+
+
+def without_host(address: Address) -> str:
+    """Returns ``TYPE:NAME``."""
+    return str(address).partition("/")[2]
+
+
+def locate(error: SlothError, address: Address, caller: Caller, what: str = "resource") -> None:
+    """Adds to ``error`` where it happened, as far as it does not say so itself."""
+    if error.location is None:
+        error.location = caller.location
+    facts = {"host": address.host, "task": caller.task, what: str(address)}
+    error.facts = {**facts, **error.facts}
+
+
+async def refusals(
+    work: Sequence[Work], looking: Host, binding: Plan | None
+) -> list[Exception | None]:
+    """Returns for each what forbids its change, or None: its type, or a plan that is kept to."""
+    if not work:
+        return []
+    answers: list[Exception | None] = [_forbidden(item, binding) for item in work]
+    asked = [item for item, answer in zip(work, answers, strict=True) if answer is None]
+    if asked:
+        checked = iter(
+            await type(asked[0].resource).preview_check_many(
+                looking, [(item.resource, item.seen, item.change) for item in asked]
+            )
+        )
+        answers = [next(checked) if answer is None else answer for answer in answers]
+    return answers
+
+
+def _forbidden(item: Work, binding: Plan | None) -> SlothError | None:
+    try:
+        item.resource.plan_check(item.seen)
+        if binding is not None:
+            binding.check(
+                item.address,
+                item.change.kind,
+                item.resource.desired(),
+                item.seen,
+                task=item.caller.task,
+            )
+    except SlothError as error:
+        return error
+    return None
+
+
+def owed(
+    row: ResourceRow | None, caller: Caller, *, run: str, tasks: frozenset[str] | None
+) -> Carry | None:
+    """Returns the change of ``row`` that ``caller`` has still to follow through, or None.
+
+    It is owed to the task that made it, in another attempt than that one; a task that no
+    longer exists (``tasks`` are those that do) counts by whoever calls.
+    """
+    if row is None or row.carry is None:
+        return None
+    carry = row.carry
+    if carry.task == caller.task:
+        return None if (carry.run, carry.attempt) == (run, caller.attempt) else carry
+    gone = tasks is not None and carry.task not in tasks
+    return carry if gone and carry.run != run else None
+
+
+def carried(
+    address: Address, debt: Carry, caller: Caller, shown: State | None, *, planned: bool
+) -> tuple[Outcome, ResourceEnd]:
+    """Returns the answer and the event for a change that is answered again."""
+    changes = change_items(debt.diff)
+    event = ResourceEnd(
+        msg=f"{address} {debt.status} earlier, not yet followed through",
+        host=address.host,
+        task=caller.task,
+        res=without_host(address),
+        loc=caller.place,
+        outcome="carried",
+        cause="carried",
+        changes=changes,
+        carried=True,
+        planned=planned,
+    )
+    outcome = Outcome(
+        address=address,
+        status=debt.status,
+        changed=True,
+        carried=True,
+        changes=changes,
+        before=shown,
+        after=shown,
+    )
+    return outcome, event

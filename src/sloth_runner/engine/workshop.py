@@ -1,0 +1,234 @@
+"""Everything that works together in one run or one preview, put together in one place."""
+
+import contextlib
+import posixpath
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from sloth_runner.core.address import LOCAL, Address
+from sloth_runner.core.errors import SlothError
+from sloth_runner.core.record import ResourceRow, Run, Stack
+from sloth_runner.core.registry import registry
+from sloth_runner.core.resource import Resource
+from sloth_runner.engine.bus import Bus
+from sloth_runner.engine.calls import Calls, Render
+from sloth_runner.engine.claims import Claims
+from sloth_runner.engine.commands import Commands
+from sloth_runner.engine.context import Counts
+from sloth_runner.engine.defined import Definitions, DefinitionsContext
+from sloth_runner.engine.graph import Graph
+from sloth_runner.engine.machines import Machines
+from sloth_runner.engine.observations import Observations
+from sloth_runner.engine.operations import Operations
+from sloth_runner.engine.pipeline import Pipeline
+from sloth_runner.engine.plan import Plan
+from sloth_runner.engine.preimages import Preimages
+from sloth_runner.engine.program import MAIN, Program, RunSpec
+from sloth_runner.engine.recorder import KEY, Recorder
+from sloth_runner.engine.registrations import Registrations
+from sloth_runner.engine.scheduler import Scheduler
+from sloth_runner.engine.seal import BASE, Seal, sources
+from sloth_runner.engine.stack_calls import StackCalls
+from sloth_runner.engine.state_calls import StateCalls
+from sloth_runner.engine.stopping import Stop
+from sloth_runner.state.blobs import Blobs
+from sloth_runner.state.journal import Journal
+from sloth_runner.state.keys import Sealer
+
+LoadProgram = Callable[[RunSpec], Program]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """What the tools need to know: where the record is, and how to look (see ``RunSpec``)."""
+
+    db: str
+    folder: str = ""
+    inventory: str | None = None
+    rehash: bool = False
+    max_age: float = 5.0
+    max_preimage: int = 64 * 1024 * 1024
+
+    @classmethod
+    def of(cls, spec: RunSpec, db: str) -> "Settings":
+        """Returns the settings of a run."""
+        return cls(
+            db=db,
+            folder=posixpath.dirname(spec.file),
+            inventory=spec.inventory,
+            rehash=spec.rehash,
+            max_age=spec.max_age,
+            max_preimage=spec.max_preimage,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tools:
+    """What looks at machines, changes them and records it: for a run, a preview or a repair."""
+
+    machines: Machines
+    observations: Observations
+    recorder: Recorder
+    pipeline: Pipeline
+    claims: Claims
+    counts: Counts
+    recorded: Mapping[Address, Resource]
+
+    @classmethod
+    async def open(
+        cls,
+        *,
+        settings: Settings,
+        journal: Journal,
+        stack: Stack,
+        run: Run,
+        bus: Bus,
+        stop: Stop,
+        preview: Plan | None = None,
+        binding: Plan | None = None,
+        load: LoadProgram | None = None,
+    ) -> "Tools":
+        """Reads the record and begins to look at what it knows.
+
+        With ``load``, types that are defined in Lua are read from the files that rows name.
+        """
+        digests = await journal.read(lambda store: store.digests(LOCAL))
+        key = await journal.read(lambda store: store.setting(KEY))
+        machines = Machines(
+            digests,
+            rehash=settings.rehash,
+            inventory=settings.inventory,
+            workflow_folder=settings.folder,
+        )
+        folder = f"{settings.db}.d"
+        blobs = Blobs(folder)
+        seal = Seal(
+            sealer=Sealer.load(folder, expected=key),
+            blobs=blobs,
+            types=registry(),
+            definitions=Definitions(registry()),
+            limit=settings.max_preimage,
+        )
+        recorder = Recorder(journal, stack, run, seal, bus)
+        if stack.id:
+            await recorder.load()
+        if load is not None:
+            await _define(seal.definitions, recorder.rows.values(), load)
+        recorded, bases, paths = _rebuilt(seal, recorder.rows.values())
+        observations = Observations(machines, max_age=settings.max_age)
+        observations.start(recorded, paths)
+        claims = Claims({a: (base, recorded[a]) for a, base in bases.items()})
+        recorder.bases = claims.bases
+        counts = Counts()
+        pipeline = Pipeline(
+            machines=machines,
+            observations=observations,
+            recorder=recorder,
+            preimages=Preimages(blobs=blobs, limit=settings.max_preimage),
+            commands=Commands(recorder, bus),
+            counts=counts,
+            stop=stop,
+            preview=preview,
+            binding=binding,
+        )
+        return cls(
+            machines=machines,
+            observations=observations,
+            recorder=recorder,
+            pipeline=pipeline,
+            claims=claims,
+            counts=counts,
+            recorded=recorded,
+        )
+
+    async def close(self) -> None:
+        """Ends what was begun; the record stays open."""
+        await self.observations.close()
+        self.machines.close()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Workshop:
+    """The parts of one run or preview: tools, a program, and what runs its tasks."""
+
+    tools: Tools
+    program: Program
+    scheduler: Scheduler
+
+    @classmethod
+    async def open(
+        cls, tools: Tools, *, spec: RunSpec, load: LoadProgram, render: Render
+    ) -> "Workshop":
+        """Loads the program and gives it the tools; what is recorded is looked at meanwhile."""
+        pipeline, recorder = tools.pipeline, tools.recorder
+        program = load(spec)
+        registrations = Registrations(pipeline, recorder.seal.types)
+        stack_calls = StackCalls(pipeline, tools.claims, registrations)
+        await stack_calls.load()
+        calls = Calls(
+            registry=recorder.seal.types,
+            pipeline=pipeline,
+            operations=Operations(pipeline),
+            claims=tools.claims,
+            stack_calls=stack_calls,
+            state_calls=StateCalls(
+                recorder.journal,
+                recorder.stack.id,
+                None if pipeline.preview is None else pipeline.overlay,
+            ),
+            render=render,
+            invoke=program.invoke,
+            folder=posixpath.dirname(spec.file),
+        )
+
+        def loaded(graph: Graph) -> None:
+            pipeline.tasks = frozenset({MAIN, *graph.tasks})
+
+        scheduler = Scheduler(
+            spec=spec,
+            program=program,
+            calls=calls,
+            recorder=recorder,
+            registrations=registrations,
+            stop=pipeline.stop,
+            preview=pipeline.preview,
+            on_loaded=loaded,
+        )
+        return cls(tools=tools, program=program, scheduler=scheduler)
+
+    async def close(self) -> None:
+        """Ends the program and the tools."""
+        self.program.close()
+        await self.tools.close()
+
+
+async def _define(definitions: Definitions, rows: Iterable[ResourceRow], load: LoadProgram) -> None:
+    """Reads the types that rows were defined with; what cannot be read stays unknown."""
+    files = {row.params.get("defined_in") for row in rows if not row.registered}
+    for file in sorted(file for file in files if isinstance(file, str)):
+        with contextlib.suppress(SlothError):  # a file that is gone, or does not load
+            program = load(RunSpec(file=file, db="", mode="plan"))
+            await program.main(DefinitionsContext(definitions, program.invoke))
+
+
+def _rebuilt(
+    seal: Seal, rows: Iterable[ResourceRow]
+) -> tuple[dict[Address, Resource], dict[Address, Resource], list[str]]:
+    """Rebuilds the resources of rows, with the bases of refined ones and their source files.
+
+    A row that this installation cannot rebuild is looked at when the workflow calls for it.
+    """
+    recorded: dict[Address, Resource] = {}
+    bases: dict[Address, Resource] = {}
+    paths: list[str] = []
+    for row in rows:
+        if row.registered:
+            continue
+        try:
+            recorded[row.address] = seal.resource(row.address.type, row.params)
+            if BASE in row.params:
+                bases[row.address] = seal.resource(row.address.type, row.params[BASE])
+        except SlothError:
+            continue
+        paths += sources(row.params)
+    return recorded, bases, paths

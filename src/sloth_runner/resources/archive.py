@@ -1,0 +1,249 @@
+"""The content of a tar archive, unpacked."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar
+
+from sloth_runner.core.diff import Diff
+from sloth_runner.core.errors import ParamError, Refused
+from sloth_runner.core.host import FileStat, Host, Request
+from sloth_runner.core.resource import Function, Origin, Resource, declare
+from sloth_runner.core.schema import Account, Content, Doc, Path
+from sloth_runner.core.values import State
+from sloth_runner.resources import _files, _trees
+from sloth_runner.resources._files import SAMPLES, described
+
+_DONE = "unpacked"
+_MISSING, _CHANGED, _IN_THE_WAY = "missing", "changed", "in the way"
+Member = Mapping[str, Any]
+
+
+@declare(
+    "archive",
+    Function(
+        name="file_ops.unarchive",
+        doc="Unpacks a tar archive into a directory.",
+        first="src",
+        source="src",
+    ),
+)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Archive(Resource):
+    """Keeps the content of a tar archive (plain, gz, bz2 or xz) unpacked in a directory.
+
+    Every file of the archive is compared with what is there, by its bytes; with ``creates``,
+    only that path is looked for. The directory must exist. An archive that would write
+    outside of it (absolute names, ``..``, links, devices) is refused, in the preview too.
+    Removing takes away what the archive holds, and nothing else.
+
+    ```lua
+    file_ops.directory("/tmp/sloth-sample/app")
+    file_ops.content({ path = "/tmp/sloth-sample/app/ready", content = "" })
+    file_ops.unarchive({
+        archive = "/tmp/sloth-sample/app.tar.gz",
+        dest = "/tmp/sloth-sample/app",
+        creates = "/tmp/sloth-sample/app/ready",
+    })
+    ```
+    """
+
+    dest: Annotated[Path, Doc("The directory to unpack into.", key=True)] = field()
+    src: Annotated[
+        Content | None, Doc("The archive, a file of the controller. This or `archive` is required.")
+    ] = None
+    archive: Annotated[Path | None, Doc("The archive, a file that is on the host already.")] = None
+    creates: Annotated[
+        Path | None, Doc("A path that exists once it is unpacked: then nothing is compared.")
+    ] = None
+    owner: Annotated[Account | None, Doc("Owner of everything unpacked, by name or number.")] = None
+    group: Annotated[Account | None, Doc("Group of everything unpacked, by name or number.")] = None
+    id: Annotated[
+        str | None, Doc("Added to the name, where several archives go into one directory.")
+    ] = None
+
+    samples: ClassVar = ({"dest": f"{SAMPLES}/into", "archive": f"{SAMPLES}/app.tar"},)
+    sample_files: ClassVar[Mapping[str, str]] = {
+        f"{SAMPLES}/into/other": "stays\n",
+        f"{SAMPLES}/app.tar": _trees.packed({"app/run": "#!/bin/sh\n", "app/data": "\udcff"}),
+    }
+
+    @property
+    def name(self) -> str:
+        return self.dest if self.id is None else f"{self.dest}#{self.id}"
+
+    @property
+    def path(self) -> str:
+        return self.dest
+
+    def check(self) -> None:
+        if (self.src is None) == (self.archive is None):
+            raise ParamError("give 'src', a file of the controller, or 'archive', one of the host")
+        if self.src is not None and self.src.path is None:
+            raise ParamError("parameter 'src': expected a file of the controller")
+
+    @property
+    def observation_key(self) -> Hashable:
+        source = self.archive if self.src is None else self.src.sha256
+        return (self.dest, source, self.creates, self.owner, self.group)
+
+    def desired(self) -> State:
+        return {"members": _DONE}
+
+    async def observe(self, host: Host) -> State | None:
+        if self.creates is not None and await host.stat(self.creates, follow=True) is not None:
+            return {"members": _DONE}
+        members = await self._members(host)
+        found = await _files.stats(
+            host, [{"path": self._at(m), "follow": False, "digest": True} for m in members]
+        )
+        pairs = list(zip(members, found, strict=True))
+        for _, stat in pairs:
+            if isinstance(stat, Exception):
+                raise stat
+        left: dict[str, list[Any]] = {}
+        for member, stat in pairs:
+            what = self._difference(member, stat)
+            if what == _CHANGED:
+                left.setdefault(what, []).append([member["name"], _noted(stat)])
+            elif what is not None:
+                left.setdefault(what, []).append(member["name"])
+        there = any(stat for member, stat in pairs if member["kind"] != "directory")
+        if not there and _IN_THE_WAY not in left:
+            return None
+        return {"members": left or _DONE}
+
+    def _difference(self, member: Member, stat: FileStat | None) -> str | None:
+        if stat is None:
+            return _MISSING
+        if (stat.kind == "directory") != (member["kind"] == "directory"):
+            return _IN_THE_WAY
+        wanted = {"kind": member["kind"], **_files.set_only(owner=self.owner, group=self.group)}
+        if member["kind"] == "file":
+            wanted |= {"sha256": member["sha256"], "mode": _plain_mode(member["mode"])}
+        if member["kind"] == "link":
+            wanted |= {"target": member["target"]}
+        seen = {
+            "kind": stat.kind,
+            "sha256": stat.sha256,
+            "target": stat.target,
+            **_files.attributes_of(stat, self.owner, self.group),
+        }
+        return None if all(seen[name] == value for name, value in wanted.items()) else _CHANGED
+
+    def plan_check(self, actual: State | None) -> None:
+        members = (actual or {}).get("members")
+        blocked = members.get(_IN_THE_WAY) if isinstance(members, dict) else None
+        if blocked:
+            raise Refused(
+                f"{self.dest}/{blocked[0]} is in the way: it is a directory where the archive "
+                "has none, or none where the archive has one",
+                hint="move it away first",
+            )
+
+    async def preview_check(self, host: Host, actual: State | None, change: Diff) -> None:
+        stat = await host.stat(self.dest, follow=True)
+        if stat is None or stat.kind != "directory":
+            raise Refused(
+                f"{self.dest} is {'not there' if stat is None else described(stat)}",
+                hint="make the directory first with file_ops.directory",
+            )
+
+    def sensitive_beside(self, actual: State | None) -> frozenset[str]:
+        # No property is hidden: it makes private files that are saved be kept encrypted.
+        private = any(_files.is_private(noted[:4]) for _, noted in _changed(actual))
+        return frozenset({"content"} if private else ())
+
+    def saves(self, actual: State | None) -> tuple[str, ...]:
+        return tuple(
+            f"{self.dest}/{name}" for name, noted in _changed(actual) if not noted.startswith("->")
+        )
+
+    async def apply(self, host: Host, change: Diff) -> None:
+        owners = {"owner": self.owner, "group": self.group}
+        if self.src is None:
+            await host.ask("unpack", path=self.archive, dest=self.dest, **owners)
+            return
+        async with _trees.on_host(host, self.src, beside=self.dest) as path:
+            await host.ask("unpack", path=path, dest=self.dest, **owners)
+
+    async def destroy(self, host: Host) -> None:
+        """Removes the archive's files, and its directories where they are empty then."""
+        members = await self._members(host)
+        await _remove(host, [self._at(m) for m in members if m["kind"] != "directory"])
+        for member in sorted(members, key=lambda m: str(m["name"]), reverse=True):
+            path = self._at(member)
+            if member["kind"] == "directory" and path != self.dest:
+                stat = await host.stat(path)
+                if stat and stat.kind == "directory" and not await _files.names_in(host, path):
+                    await host.ask("remove", path=path)
+
+    async def revert(self, host: Host, origin: Origin) -> None:
+        """Removes what was missing before, and puts back what was different."""
+        if origin.actual is None:
+            return await self.destroy(host)
+        before = origin.actual["members"]
+        if not isinstance(before, dict):
+            return None
+        for name, noted in _changed(origin.actual):
+            await self._put_back(host, f"{self.dest}/{name}", noted, origin)
+        missing = sorted(before.get(_MISSING, ()), reverse=True)
+        members = {m["name"]: m["kind"] for m in await self._members(host)}
+        for name in missing:
+            path = f"{self.dest}/{name}"
+            if members.get(name) != "directory" or not await _files.names_in(host, path):
+                await host.ask("remove", path=path)
+        return None
+
+    async def _put_back(self, host: Host, path: str, noted: str, origin: Origin) -> None:
+        if noted.startswith("->"):
+            await host.ask("symlink", path=path, target=noted[2:], force=True)
+            return
+        saved = origin.saved.get(path)
+        if saved is None:
+            raise Refused(f"the old content of {path} was not kept, so it cannot be put back")
+        mode, _, owners = noted.partition(" ")
+        owner, _, group = owners.partition(":")
+        stat = await host.stat(path)
+        if stat is not None and stat.kind == "link":
+            await host.ask("remove", path=path)
+        await host.write(path, saved, mode=mode, owner=owner, group=group)
+
+    async def _members(self, host: Host) -> list[Member]:
+        """Returns what the archive holds, with the directories that its names imply."""
+        machine, path = host, self.archive
+        if self.src is not None:
+            machine, path = host.controller, Path(self.src.path or "")
+        members: list[Member] = await machine.ask("members", path=path, digest=True)
+        named = {member["name"] for member in members}
+        above = {
+            name[:at]
+            for name in named
+            for at, char in enumerate(name)
+            if char == "/" and name[:at] not in named
+        }
+        return [{"name": name, "kind": "directory"} for name in sorted(above)] + members
+
+    def _at(self, member: Member) -> str:
+        return f"{self.dest}/{member['name']}".rstrip("/")
+
+
+def _noted(stat: FileStat) -> str:
+    if stat.kind == "link":
+        return f"->{stat.target}"
+    return f"{stat.mode} {stat.owner}:{stat.group}"
+
+
+def _plain_mode(mode: str) -> str:
+    return f"{int(mode, 8) & 0o777:04o}"
+
+
+def _changed(actual: State | None) -> Sequence[Sequence[str]]:
+    members = (actual or {}).get("members")
+    found: Sequence[Sequence[str]] = members.get(_CHANGED, ()) if isinstance(members, dict) else ()
+    return found
+
+
+async def _remove(host: Host, paths: Sequence[str]) -> None:
+    for answer in await host.perform([Request("remove", {"path": path}) for path in paths]):
+        if isinstance(answer, Exception):
+            raise answer

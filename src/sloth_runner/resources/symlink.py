@@ -1,0 +1,119 @@
+"""A symbolic link."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar
+
+from sloth_runner.core.diff import Diff
+from sloth_runner.core.errors import ParamError, Refused
+from sloth_runner.core.host import FileStat, Host
+from sloth_runner.core.resource import Function, Origin, Resource, declare
+from sloth_runner.core.schema import Doc, Path
+from sloth_runner.core.values import State
+from sloth_runner.resources import _files
+from sloth_runner.resources._files import SAMPLES, described
+
+
+@declare(
+    "symlink",
+    Function(
+        name="file_ops.symlink",
+        doc="Keeps a symbolic link that points to a target.",
+        first="path",
+    ),
+)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Symlink(Resource):
+    """Keeps a symbolic link. It is compared, and replaced atomically, as a text.
+
+    The target need not exist. A file at the path is replaced only with ``force``, and kept
+    for undo; a directory never is.
+
+    ```lua
+    file_ops.symlink({ path = "/tmp/sloth-sample/current", target = "releases/42" })
+    ```
+    """
+
+    path: Annotated[Path, Doc("Where the link is.", key=True)] = field()
+    target: Annotated[str, Doc("What it points to, absolute or from the link's folder.")] = field()
+    force: Annotated[bool, Doc("Replace a file that is in the way.")] = False
+
+    samples: ClassVar = (
+        {"path": f"{SAMPLES}/link", "target": "somewhere/else"},
+        {"path": f"{SAMPLES}/taken", "target": "/nowhere '\udcff\n", "force": True},
+    )
+    sample_files: ClassVar[Mapping[str, str]] = {f"{SAMPLES}/taken": "a file\n"}
+
+    def check(self) -> None:
+        if not self.target:
+            raise ParamError("parameter 'target': it is empty")
+
+    def desired(self) -> State:
+        return {"target": self.target}
+
+    @property
+    def observation_key(self) -> str:
+        return self.path
+
+    async def observe(self, host: Host) -> State | None:
+        return _seen(await host.stat(self.path))
+
+    @classmethod
+    async def observe_many(
+        cls, host: Host, resources: Sequence[Any]
+    ) -> list[State | Exception | None]:
+        answers = await _files.stats(
+            host, [{"path": r.path, "follow": False, "digest": False} for r in resources]
+        )
+        return [a if isinstance(a, Exception) else _seen(a) for a in answers]
+
+    def plan_check(self, actual: State | None) -> None:
+        kind = (actual or {}).get("kind", "link")
+        if kind == "directory" or (kind != "link" and not self.force):
+            hint = "remove it first with file_ops.remove"
+            if kind != "directory":
+                hint += ", or say force = true"
+            raise Refused(f"{self.path} is {(actual or {}).get('target')}, not a link", hint=hint)
+
+    def sensitive_beside(self, actual: State | None) -> frozenset[str]:
+        # Not to hide the link, but to have a private file that it replaces kept encrypted.
+        return frozenset({"content"} if _files.is_private((actual or {}).get("mode")) else ())
+
+    def saves(self, actual: State | None) -> tuple[str, ...]:
+        return (self.path,) if (actual or {}).get("kind") == "file" else ()
+
+    async def apply(self, host: Host, change: Diff) -> None:
+        await host.ask("symlink", path=self.path, target=self.target, force=self.force)
+
+    async def destroy(self, host: Host) -> None:
+        stat = await host.stat(self.path)
+        if stat is None:
+            return
+        if stat.kind != "link":
+            raise _files.wrong_kind(
+                self.path, described(stat), "the link that was managed", "remove it by hand"
+            )
+        await host.ask("remove", path=self.path)
+
+    async def revert(self, host: Host, origin: Origin) -> None:
+        actual = origin.actual
+        if actual is None:
+            return await self.destroy(host)
+        if "kind" not in actual:
+            await host.ask("symlink", path=self.path, target=actual["target"], force=False)
+            return None
+        saved = origin.saved.get(self.path)
+        if saved is None:
+            raise Refused(f"the file {self.path} was not kept, so it cannot be put back")
+        await self.destroy(host)
+        await host.write(self.path, saved, **_files.restored(actual))
+        return None
+
+
+def _seen(stat: FileStat | None) -> State | None:
+    if stat is None:
+        return None
+    if stat.kind == "link":
+        return {"target": stat.target}
+    attributes = _files.attributes_of(stat, None, None)
+    return {"target": described(stat), "kind": stat.kind, **attributes}

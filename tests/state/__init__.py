@@ -1,0 +1,1 @@
+"""The record: conformance of stores, and what must survive."""
