@@ -96,6 +96,9 @@ class Resource(Declared):
     on_controller: ClassVar[bool] = False
     """MAY: whether what ``saves`` names is on the controller instead of the host."""
 
+    checks_ahead: ClassVar[bool] = False
+    """MAY: whether what ``preview_check`` finds Refused holds, whatever changes before."""
+
     @property
     def name(self) -> str:
         """The name in the address. MAY be overridden; it is the ``key`` fields by default."""
@@ -131,6 +134,11 @@ class Resource(Declared):
     @property
     def tracked(self) -> tuple[str, ...]:
         """MAY: properties beside the desired ones whose recorded values drift is compared with."""
+        return ()
+
+    @property
+    def untracked(self) -> tuple[str, ...]:
+        """MAY: desired properties that move by themselves, which drift does not compare."""
         return ()
 
     @property

@@ -146,7 +146,10 @@ class Calls:
         )
 
     async def _sources(self, function: Function, given: dict[str, Value], caller: Caller) -> None:
-        """Replaces the path of a file on the controller by its content."""
+        """Replaces files of the controller by their content; other paths beside it get absolute."""
+        for name in function.beside:
+            if isinstance(given.get(name), str):
+                given[name] = posixpath.normpath(posixpath.join(self._folder, given[name]))
         if function.source is None or not isinstance(given.get(function.source), str):
             return
         path = posixpath.normpath(posixpath.join(self._folder, given[function.source]))

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from sloth_runner.core import values
 from sloth_runner.core.address import Address
+from sloth_runner.core.diff import Change, Diff
 from sloth_runner.core.errors import SlothError, Unreachable, UsageError
 from sloth_runner.core.events import ChangeItem, ResourceDrift, StreamStart, Summary
 from sloth_runner.core.record import ResourceRow, Run, RunKind, Stack, now
@@ -24,7 +25,7 @@ from sloth_runner.engine.context import Caller
 from sloth_runner.engine.holding import held
 from sloth_runner.engine.observations import Seen
 from sloth_runner.engine.registrations import observable
-from sloth_runner.engine.seal import change_data
+from sloth_runner.engine.seal import change_data, redacted
 from sloth_runner.engine.stopping import Stop
 from sloth_runner.engine.work import without_host
 from sloth_runner.engine.workshop import LoadProgram, Settings, Tools
@@ -296,10 +297,10 @@ def _differences(
         )
     recorded, desired = row.actual, resource.desired()
     if desired is None:
-        names = sorted(seen or {})
-        return tuple(ChangeItem(path=n, old=None, new=(seen or {})[n]) for n in names)
-    names = sorted({*desired, *resource.tracked} & {*(recorded or {}), *(sealed or {}), *desired})
+        changes = tuple(Change(c.property, None, c.old) for c in resource.diff(seen).changes)
+        return redacted(Diff("change", changes), sensitive, {})
     found = []
+    names = sorted({*desired, *resource.tracked} - {*resource.untracked})
     for name in names:
         old, new = (recorded or {}).get(name), (sealed or {}).get(name)
         if old != new or (seen is None and recorded is not None):

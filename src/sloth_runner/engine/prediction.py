@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from sloth_runner.core import values
 from sloth_runner.core.address import Address
-from sloth_runner.core.errors import SlothError
+from sloth_runner.core.errors import Refused, SlothError
 from sloth_runner.core.host import Host, ReadOnlyHost
 from sloth_runner.core.resource import Resource
 from sloth_runner.core.values import State
@@ -105,7 +105,13 @@ class Prediction:
                 outcomes.append(self._refused(item.address, refusal, item.caller))
             else:
                 outcomes.append(await self._planned(item, looking, None))
-        return outcomes + [await self._planned(item, looking, f) for item, f in following]
+        for item, follows in following:
+            harm = await _harm(looking, item)
+            if harm is not None:
+                outcomes.append(self._refused(item.address, harm, item.caller))
+            else:
+                outcomes.append(await self._planned(item, looking, follows))
+        return outcomes
 
     def _unchanged(self, item: Work, tasks: frozenset[str] | None) -> Outcome:
         shown = redacted_state(item.seen, item.sensitive)
@@ -157,3 +163,14 @@ class Prediction:
             end_event(address, caller, "failed", planned=True, reason=str(error))
         )
         return Outcome(address=address, status="failed", changed=False, error=error)
+
+
+async def _harm(looking: Host, item: Work) -> Refused | None:
+    """Returns the refusal of a change that holds although something else changes before it."""
+    if item.resource.checks_ahead:
+        [found] = await type(item.resource).preview_check_many(
+            looking, [(item.resource, item.seen, item.change)]
+        )
+        if isinstance(found, Refused):
+            return found
+    return None

@@ -89,10 +89,15 @@ class Session:
                 loop.call_soon_threadsafe(current.cancel)
 
         watching = self.hooks.on_stop or (lambda _: contextlib.nullcontext())
-        with watching(stopped), self._journal() as journal:
-            if self.spec.mode == "plan":
-                return await self._plan_only(journal)
-            return await self._apply(journal)
+        try:
+            with watching(stopped), self._journal() as journal:
+                if self.spec.mode == "plan":
+                    return await self._plan_only(journal)
+                return await self._apply(journal)
+        except asyncio.CancelledError:
+            if not self.stop.reason:
+                raise
+            raise Cancelled(self.stop.reason) from None
 
     async def _plan_only(self, journal: Journal) -> Summary:
         stack = await self._known_stack(journal)

@@ -114,7 +114,7 @@ class LocalHost(Host):
                 cwd=command.cwd,
                 user=command.user,
                 timeout=command.timeout,
-                on_started=started,
+                on_started=started if on_started is not None else None,
                 on_output=on_output,
                 stop=stop,
             )

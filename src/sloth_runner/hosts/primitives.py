@@ -924,7 +924,7 @@ def _install(
 ) -> dict[str, Any]:
     old = place.look()
     if old is not None:
-        _check_replaceable(place, old, wanted)
+        _check_replaceable(place, old, wanted, in_place)
     answer = {
         "path": _text(place.path),
         "backup": None,
@@ -963,7 +963,7 @@ def _with_effects(verb: str, place: Place, staged: Staged | None, error: Excepti
     return refused
 
 
-def _check_replaceable(place: Place, old: os.stat_result, wanted: Wanted) -> None:
+def _check_replaceable(place: Place, old: os.stat_result, wanted: Wanted, in_place: bool) -> None:
     shown = _shown(place.path)
     if modes.S_ISLNK(old.st_mode):
         raise Refused(
@@ -976,13 +976,15 @@ def _check_replaceable(place: Place, old: os.stat_result, wanted: Wanted) -> Non
     if not modes.S_ISREG(old.st_mode):
         raise Refused("EINVAL", f"{shown} is a device, a socket or a named pipe, not a file")
     here = os.fstat(place.fd)
-    if here.st_mode & modes.S_IWOTH and old.st_uid not in (0, os.geteuid(), wanted.uid):
+    foreign = old.st_uid not in (0, os.geteuid(), wanted.uid)
+    said = not in_place and wanted.uid is not None and wanted.mode is not None
+    if here.st_mode & modes.S_IWOTH and foreign and not said:
         owner = Names().user(old.st_uid)
         raise Refused(
             "EPERM",
             f"{shown} belongs to {owner}, and everybody may create such a name in "
             f"{_shown(place.directory)}: it may be a trap",
-            "say whose file it is to be: owner = ...",
+            "say whose file it is to be, and who may read it: owner = ..., mode = ...",
         )
 
 
@@ -1499,6 +1501,7 @@ def archive_members(names: Names, path: str, digest: bool = True) -> list[dict[s
                 entry["sha256"] = _body_digest(body)
             found.pop(entry["name"], None)
             found[entry["name"]] = entry
+        _read_to_end(archive)
         return list(found.values())
 
 
@@ -1535,6 +1538,12 @@ def _archive(path: str) -> Iterator[Any]:
         os.close(fd)
 
 
+def _read_to_end(archive: Any) -> None:
+    """Reads what follows the last member: only there do compressed files say their checksum."""
+    while archive.fileobj.read(CHUNK):
+        pass
+
+
 def _body_digest(body: Any) -> str:
     total = hashlib.sha256()
     for chunk in iter(lambda: body.read(CHUNK), b""):
@@ -1557,6 +1566,8 @@ def _member(
         "size": member.size,
     }
     if not name:
+        if not member.isdir():
+            raise _hostile(member.name, "is no directory, and would be made in place of it")
         return None
     if member.isdir():
         entry.update(kind="directory", size=0)
@@ -1632,6 +1643,7 @@ def unpack_archive(
             entry = _member(member, found, ours=preserve)
             if entry is not None:
                 found[entry["name"]] = entry
+        _read_to_end(archive)
         top = os.open(place.name, _DIRECTORY_FLAGS, dir_fd=place.fd)
         try:
             unpacking = _Unpacking(top, place.path, wanted, preserve)
@@ -2085,14 +2097,11 @@ class _Output:
         self._size = 0
         self._line = b""
         self._on_output = on_output
-        os.set_blocking(fd, False)
 
     def read(self) -> bool:
-        """Takes what is there; returns False at the end."""
-        try:
-            data = os.read(self.fd, 1 << 16)
-        except BlockingIOError:
-            return True
+        """Takes what is there, once it is known to be readable; returns False at the end."""
+        # It is left blocking: a keeper shares it, whose cat would not bear anything else.
+        data = os.read(self.fd, 1 << 16)
         room = CAPTURE_LIMIT - self._size
         if len(data) > room:
             self.overflow = True

@@ -12,6 +12,10 @@ SAMPLES = "/tmp/sloth-sample"  # noqa: S108 - a placeholder that the laws replac
 """The folder below which the paths of samples are."""
 
 
+SAVED = frozenset({"saved bytes"})
+"""Named as sensitive, though no property: it makes what a type ``saves`` be kept encrypted."""
+
+
 def is_private(mode: str | None) -> bool:
     """Whether a file of this mode may not be read by everyone; False for an unknown mode."""
     return mode is not None and not int(mode, 8) & 0o004

@@ -12,7 +12,7 @@ from sloth_runner.core.host import Host, Request
 from sloth_runner.core.resource import Origin, Resource
 from sloth_runner.core.schema import Content, Doc, Path
 from sloth_runner.core.values import State
-from sloth_runner.resources._files import is_private, real_path
+from sloth_runner.resources._files import SAVED, is_private, real_path
 from sloth_runner.resources._lines import undone, unified
 
 LIMIT = 64 * 1024 * 1024
@@ -101,7 +101,9 @@ class TextEdit(Resource):
 
     def sensitive_beside(self, actual: State | None) -> frozenset[str]:
         private = is_private(self.new_mode) or bool((actual or {}).get(PRIVATE))
-        return self.shown if self.hide or (self.hide is None and private) else frozenset()
+        hidden = self.hide or (self.hide is None and private)
+        # What is saved is the whole file, of which the rest may be a secret in any case.
+        return SAVED | self.shown if hidden else SAVED
 
     def saves(self, actual: State | None) -> tuple[str, ...]:
         if self.follow and not (actual or {}).get(REAL):
@@ -113,8 +115,8 @@ class TextEdit(Resource):
         return real
 
     def diff(self, actual: State | None) -> Diff:
-        seen = actual and {k: v for k, v in actual.items() if k not in (PRIVATE, REAL)}
-        return differ.diff(self.desired(), seen, self.matches)
+        seen = {k: v for k, v in (actual or {}).items() if k not in (PRIVATE, REAL)}
+        return differ.diff(self.desired(), seen or None, self.matches)
 
     async def observe(self, host: Host) -> State | None:
         [answer] = await self.observe_many(host, [self])
@@ -139,10 +141,10 @@ class TextEdit(Resource):
             return error
         if document.private and self.hide is None and self.telling:
             return self._undecided()
-        if part is None:
+        if part is None and not document.private:
             return None
         notes: State = {PRIVATE: True} if document.private else {}
-        return {**part, **notes, **({REAL: document.real} if document.real else {})}
+        return {**(part or {}), **notes, **({REAL: document.real} if document.real else {})}
 
     async def preview_check(self, host: Host, actual: State | None, change: Diff) -> None:
         document = await self._document(host)
@@ -152,8 +154,6 @@ class TextEdit(Resource):
                 hint="make it with file_ops.content first"
                 + (", or say create = true" if hasattr(self, "create") else ""),
             )
-        if document is not None and document.private and actual is None and self.hide is None:
-            raise self._undecided()
 
     def _undecided(self) -> Refused:
         return Refused(

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from sloth_runner.core.errors import SlothError, TaskError
+from sloth_runner.core.errors import Refused, SlothError, TaskError
 from sloth_runner.core.host import Host
 from sloth_runner.resources import _apt, _aptget, _dpkg
 
@@ -139,12 +139,12 @@ async def _simulated(host: Host, terms: Terms, targets: Mapping[str, str]) -> No
     what = f"{'installing' if installing else 'removing'} {', '.join(targets)} on {host.name}"
     removed = simulation.removed_beside(() if installing else targets)
     if removed and not terms.allow_removal:
-        raise TaskError(
+        raise Refused(
             f"{what} would also remove {', '.join(removed)}", hint=_apt.ALLOW_REMOVAL
         )
     downgraded = simulation.downgraded_beside(targets)
     if downgraded:
-        raise TaskError(
+        raise Refused(
             f"{what} would also downgrade {', '.join(downgraded)}",
             hint="ask for the versions of these packages too, if that is meant",
         )

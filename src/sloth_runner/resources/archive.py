@@ -149,9 +149,8 @@ class Archive(Resource):
             )
 
     def sensitive_beside(self, actual: State | None) -> frozenset[str]:
-        # No property is hidden: it makes private files that are saved be kept encrypted.
         private = any(_files.is_private(noted[:4]) for _, noted in _changed(actual))
-        return frozenset({"content"} if private else ())
+        return _files.SAVED if private else frozenset()
 
     def saves(self, actual: State | None) -> tuple[str, ...]:
         return tuple(

@@ -164,7 +164,7 @@ class Directory(Resource):
             await _removal.check_removal(host, self.path, force=self.force)
 
     def sensitive_beside(self, actual: State | None) -> frozenset[str]:
-        return frozenset({"content"} if self.saves(actual) else ())
+        return _files.SAVED if self.saves(actual) else frozenset()
 
     def saves(self, actual: State | None) -> tuple[str, ...]:
         return (self.path,) if self.state == "absent" and self.force and actual else ()

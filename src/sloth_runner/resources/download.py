@@ -114,7 +114,7 @@ class Download(Resource):
 
     def sensitive_beside(self, actual: State | None) -> frozenset[str]:
         private = _files.is_private((actual or {}).get("mode"))
-        return self.sensitive | ({"old content"} if private else set())
+        return self.sensitive | _files.SAVED if private else self.sensitive
 
     def saves(self, actual: State | None) -> tuple[str, ...]:
         return () if actual is None else (self.path,)

@@ -98,8 +98,8 @@ class Fetch(Resource):
             raise Refused(f"{self.src} {found}, so there is no file to fetch")
 
     def sensitive_beside(self, actual: State | None) -> frozenset[str]:
-        # No property is hidden: it makes a private copy that is saved be kept encrypted.
-        return frozenset({"content"} if _files.is_private((actual or {}).get("mode")) else ())
+        private = _files.is_private((actual or {}).get("mode"))
+        return _files.SAVED if private else frozenset()
 
     def saves(self, actual: State | None) -> tuple[str, ...]:
         return () if actual is None else (self.dest,)

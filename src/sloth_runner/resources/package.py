@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from sloth_runner.core.diff import Diff
 from sloth_runner.core.errors import ParamError, SlothError, TaskError
@@ -88,6 +88,8 @@ class Package(Resource):
         {"name": "sloth-conf", "state": "absent", "purge": True},
     )
 
+    checks_ahead: ClassVar = True
+
     def check(self) -> None:
         """Refuses what cannot be a package or a version, before any host is asked."""
         if not _dpkg.is_package_name(self.name):
@@ -111,6 +113,11 @@ class Package(Resource):
     def tracked(self) -> tuple[str, ...]:
         """The version that was reached counts as drift when it moves, if one was asked for."""
         return ("version",) if self.version is not None or self.state == "latest" else ()
+
+    @property
+    def untracked(self) -> tuple[str, ...]:
+        """A newer version on offer is no drift: nobody has touched the machine."""
+        return ("latest",)
 
     @property
     def observation_key(self) -> tuple[str, bool, bool]:

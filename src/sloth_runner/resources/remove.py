@@ -77,8 +77,7 @@ class Absence(Resource):
         await _removal.check_removal(host, self.path, force=self.force)
 
     def sensitive_beside(self, actual: State | None) -> frozenset[str]:
-        # No property is hidden: it makes what is saved be kept encrypted.
-        return frozenset({"content"} if _removal.needs_sealing(actual) else ())
+        return _files.SAVED if _removal.needs_sealing(actual) else frozenset()
 
     def saves(self, actual: State | None) -> tuple[str, ...]:
         kind = (actual or {}).get("kind")

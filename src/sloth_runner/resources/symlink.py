@@ -76,8 +76,8 @@ class Symlink(Resource):
             raise Refused(f"{self.path} is {(actual or {}).get('target')}, not a link", hint=hint)
 
     def sensitive_beside(self, actual: State | None) -> frozenset[str]:
-        # Not to hide the link, but to have a private file that it replaces kept encrypted.
-        return frozenset({"content"} if _files.is_private((actual or {}).get("mode")) else ())
+        private = _files.is_private((actual or {}).get("mode"))
+        return _files.SAVED if private else frozenset()
 
     def saves(self, actual: State | None) -> tuple[str, ...]:
         return (self.path,) if (actual or {}).get("kind") == "file" else ()

@@ -1,0 +1,349 @@
+"""``user``: an account of the host."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, ClassVar, Literal
+
+from sloth_runner.core import schema
+from sloth_runner.core.diff import Diff
+from sloth_runner.core.errors import ParamError, Refused, SlothError, TaskError
+from sloth_runner.core.host import Host
+from sloth_runner.core.resource import Function, Origin, Resource, declare
+from sloth_runner.core.schema import Account, Doc, Path
+from sloth_runner.core.values import State, Value
+from sloth_runner.resources import _accounts, _userback
+from sloth_runner.resources._accounts import NO_PASSWORD, Accounts
+
+_COMMON = ("name", "uid", "group", "groups", "append", "shell", "home", "comment", "password")
+
+
+@declare(
+    "user",
+    Function(
+        name="user.create",
+        doc="Keeps a user with the given properties; a new one gets a home.",
+        accepts=(*_COMMON, "locked", "create_home", "system"),
+        each="names",
+    ),
+    Function(
+        name="user.modify",
+        doc="Keeps properties of a user that must exist; it lies over `user.create` of the same.",
+        preset={"must_exist": True},
+        accepts=(*_COMMON, "locked", "create_home"),
+        each="names",
+    ),
+    Function(
+        name="user.remove",
+        doc="Keeps a user away; the home stays unless `remove_home` is given.",
+        preset={"state": "absent"},
+        accepts=("name", "remove_home", "force"),
+        each="names",
+    ),
+)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class User(Resource):
+    """Keeps an account of /etc/passwd, or keeps it away; what is left out is not managed.
+
+    A password is given as its hash, which goes to the host through standard input. A new
+    user gets a home with the files of /etc/skel, unless it is a system user or something is
+    at that place already: that is then left as it is. Nothing is moved when ``home``
+    changes. With another ``uid``, what the user owns below the home follows (usermod(8)).
+    A locked user has no valid password; other ways to log in, such as SSH keys, stay.
+
+    ```lua
+    user.create({ name = "appuser", shell = "/bin/bash", home = "/home/appuser" })
+    user.modify({ name = "appuser", shell = "/bin/zsh" })
+    ```
+    """
+
+    name: Annotated[str, Doc("The name of the user.", key=True)] = field()
+    uid: Annotated[int | None, Doc("Its number.")] = None
+    group: Annotated[
+        Account | None, Doc("The primary group; a new user gets one of its own name by default.")
+    ] = None
+    groups: Annotated[
+        tuple[str, ...] | None,
+        Doc("The other groups: all of them, or with `append` those that must be among them."),
+    ] = None
+    append: Annotated[bool, Doc("Whether groups that `groups` leaves out are kept.")] = False
+    shell: Annotated[Path | None, Doc("The login shell; it need not be installed yet.")] = None
+    home: Annotated[Path | None, Doc("The home directory.")] = None
+    comment: Annotated[str | None, Doc("The full name or a description.")] = None
+    password: Annotated[
+        str | None,
+        Doc('The hash of the password (crypt(5)); "!" or "*" for none.', sensitive=True),
+    ] = None
+    system: Annotated[
+        bool, Doc("When it is made: a number of the range for the system, and no home.")
+    ] = False
+    locked: Annotated[bool | None, Doc("Whether the password is locked.")] = None
+    create_home: Annotated[
+        bool | None,
+        Doc("true: the home exists, now and later; false: a new user gets none."),
+    ] = None
+    state: Annotated[Literal["present", "absent"], Doc("Whether the user is there.")] = "present"
+    must_exist: Annotated[bool, Doc("Refuse to make the user: what `user.modify` does.")] = False
+    remove_home: Annotated[bool, Doc("When it is removed: the home and the mail too.")] = False
+    force: Annotated[
+        bool, Doc("Remove the home even where it is too large to be kept for an undo.")
+    ] = False
+
+    samples: ClassVar[tuple[Mapping[str, Value], ...]] = (
+        {"name": "sloth-user", "uid": 4211, "shell": "/bin/sh", "comment": "A sloth"},
+        {"name": "sloth-user", "groups": ["users", "games"], "locked": True},
+        {"name": "sloth-user", "password": "$6$salt$" + "x" * 86, "system": True},
+        {"name": "games", "state": "absent"},
+    )
+
+    def check(self) -> None:
+        """Refuses what passwd(5) cannot hold, and passwords in plain text."""
+        _accounts.check_name(self.name, "user")
+        for group in self.groups or ():
+            _accounts.check_name(group, "group")
+        for name in ("shell", "home", "comment"):
+            _accounts.check_field(name, getattr(self, name))
+        if self.uid is not None and not 0 <= self.uid < 2**32 - 1:
+            raise ParamError(f"parameter 'uid': {self.uid} is not the number of a user")
+        if self.append and self.groups is None:
+            raise ParamError("parameter 'append' needs 'groups'")
+        if self.password is not None:
+            _accounts.check_password(self.password)
+            if self.password == NO_PASSWORD and self.locked is False:
+                raise ParamError('password = "!" is a locked one', hint='use "*" for none')
+
+    @property
+    def exclusive(self) -> str:
+        return _accounts.EXCLUSIVE
+
+    @property
+    def observation_key(self) -> Hashable:
+        appended = tuple(sorted(self.groups or ())) if self.append else None
+        by_number = self.group is not None and self.group.isdigit()
+        home = self.create_home is True
+        return (self.name, self.state, appended, by_number, self._reads_shadow, home)
+
+    @property
+    def _reads_shadow(self) -> bool:
+        return self.password is not None or self.locked is not None
+
+    def refine(self, earlier: Any) -> Any:
+        """Lays ``user.modify`` over ``user.create``, whichever of them comes first."""
+        if {self.state, earlier.state} != {"present"}:
+            return None
+        if not self.must_exist:
+            return _laid_over(self, earlier) if earlier.must_exist else None
+        return _laid_over(earlier, self)
+
+    def desired(self) -> State | None:
+        if self.state == "absent":
+            return None
+        wanted: State = {
+            "name": self.name,
+            "uid": self.uid,
+            "group": self.group,
+            "groups": None if self.groups is None else sorted(set(self.groups)),
+            "shell": self.shell,
+            "home": self.home,
+            "comment": self.comment,
+            "password": self.password,
+            "locked": self.locked,
+            "create_home": self.create_home or None,
+        }
+        return {name: value for name, value in wanted.items() if value is not None}
+
+    async def observe(self, host: Host) -> State | None:
+        [answer] = await self.observe_many(host, [self])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    @classmethod
+    async def observe_many(
+        cls, host: Host, resources: Sequence[Any]
+    ) -> list[State | Exception | None]:
+        """Reads the accounts once for all of them, and shadow(5) only where it matters."""
+        accounts = await _accounts.look(host, shadow=any(u._reads_shadow for u in resources))
+        answers: list[State | Exception | None] = []
+        for user in resources:
+            try:
+                answers.append(user._seen(accounts))
+            except SlothError as error:
+                answers.append(error)
+        for user, seen in zip(resources, answers, strict=True):
+            if user.create_home and isinstance(seen, dict):
+                home = await host.stat(seen["home"], follow=True)
+                seen["create_home"] = home is not None and home.kind == "directory"
+        return answers
+
+    def _seen(self, accounts: Accounts) -> State | None:
+        found = accounts.users.get(self.name)
+        if found is None:
+            return None
+        by_number = self.group is not None and self.group.isdigit()
+        groups = accounts.groups_of(self.name)
+        if self.append:
+            groups = [group for group in groups if group in (self.groups or ())]
+        return {
+            "name": self.name,
+            "uid": found["uid"],
+            "group": str(found["gid"]) if by_number else accounts.group_name(found["gid"]),
+            "groups": groups,
+            "shell": found["shell"],
+            "home": found["home"],
+            "comment": found["comment"],
+            **({"gid": found["gid"]} if self.state == "absent" else {}),
+            **(_accounts.secret_state(accounts.secret_of(self.name)) if self._reads_shadow else {}),
+        }
+
+    def plan_check(self, actual: State | None) -> None:
+        if self.state == "absent" and actual is not None and actual["uid"] == 0:
+            raise Refused(f"{self.name} has uid 0: without it nobody can administer the host")
+        bare = actual is None or actual.get("password") == NO_PASSWORD
+        if self.locked is False and self.password is None and bare:
+            raise Refused(
+                f"{self.name} has no password that could be unlocked",
+                hint='give the hash of one, or password = "*"',
+            )
+
+    @classmethod
+    async def preview_check_many(
+        cls, host: Host, work: Sequence[tuple[Any, State | None, Diff]]
+    ) -> list[Exception | None]:
+        """Refuses what useradd(8) and its like would refuse, in the preview already."""
+        accounts = await _accounts.look(host)
+        answers: list[Exception | None] = []
+        for user, seen, change in work:
+            try:
+                if change.kind == "create":
+                    await user._check_new(host)
+                elif change.kind == "remove" and user.remove_home:
+                    await user._check_home(host, seen)
+                if change.kind != "remove":
+                    user._check_against(accounts)
+                answers.append(None)
+            except SlothError as refusal:
+                answers.append(refusal)
+        return answers
+
+    async def _check_new(self, host: Host) -> None:
+        if await _accounts.is_foreign(host, "passwd", self.name):
+            raise Refused(
+                f"{self.name} is not in /etc/passwd of {host.name} and is known all the same, "
+                "for example from a directory service",
+                hint="manage it there, or choose another name",
+            )
+        if self.must_exist:
+            raise TaskError(
+                f"{self.name} does not exist on {host.name}", hint="user.create makes a user"
+            )
+
+    async def _check_home(self, host: Host, seen: State | None) -> None:
+        stat = None if seen is None else await host.stat(seen["home"])
+        if stat is None or seen is None or (stat.kind == "directory" and stat.uid == seen["uid"]):
+            return
+        raise Refused(
+            f"the home of {self.name}, {seen['home']}, is not a directory of that user, so it is "
+            "not removed with it",
+            hint="leave remove_home out",
+            facts={"kind": stat.kind, "owner": stat.owner},
+        )
+
+    def _check_against(self, accounts: Accounts) -> None:
+        for group in (self.group, *(self.groups or ())):
+            if group is not None and not accounts.has_group(group):
+                raise Refused(
+                    f"there is no group {group} for {self.name}", hint="group.create makes one"
+                )
+        for other, user in accounts.users.items():
+            if user["uid"] == self.uid and other != self.name:
+                raise Refused(f"uid {self.uid} belongs to the user {other}")
+
+    def saves(self, actual: State | None) -> tuple[str, ...]:
+        """The old hash is only in shadow(5); of a removed user the home may go too."""
+        if actual is None:
+            return ()
+        if self.state == "absent":
+            return (_accounts.SHADOW, *((actual["home"],) if self.remove_home else ()))
+        changed = self.password is not None and self.password != actual.get("password")
+        return (_accounts.SHADOW,) if changed else ()
+
+    async def apply(self, host: Host, change: Diff) -> None:
+        if change.kind == "create":
+            accounts = await _accounts.look(host)
+            await _accounts.change(host, ["useradd", *self._birth(accounts), self.name])
+            if self.password is not None:
+                lock = "!" if self.locked and self.password != NO_PASSWORD else ""
+                await _accounts.set_secret(host, self.name, lock + self.password)
+            return
+        options = [o for name in change_names(change) for o in self._options(name)]
+        if "locked" in change and "password" not in change:
+            options.append("--lock" if self.locked else "--unlock")
+        if options:
+            await _accounts.change(host, ["usermod", *options, self.name])
+        if "password" in change:
+            await self._set_password(host)
+        if "create_home" in change:
+            await _accounts.change(host, ["mkhomedir_helper", self.name])
+
+    def _birth(self, accounts: Accounts) -> list[str]:
+        """Returns what useradd(8) is to make the user with."""
+        names = (self.desired() or {}).keys() - {"append"}
+        options = [option for name in sorted(names) for option in self._options(name)]
+        if self.append:
+            options.remove("--append")
+        if self.group is None and self.name in accounts.groups:
+            # Of its own name, as by default; useradd makes one only where there is none.
+            options += ["--gid", self.name]
+        homeless = self.create_home is False or (self.system and self.create_home is None)
+        options.append("--no-create-home" if homeless else "--create-home")
+        return [*options, "--system"] if self.system else options
+
+    def _options(self, name: str) -> list[str]:
+        """Returns the options of useradd(8) and usermod(8) for one property."""
+        value = getattr(self, name)
+        if name == "groups":
+            append = ["--append"] if self.append else []
+            return [*append, "--groups", ",".join(sorted(set(value)))]
+        option = _userback.OPTIONS.get(name)
+        return [] if option is None else [option, str(value)]
+
+    async def _set_password(self, host: Host) -> None:
+        """Sets the hash; a user that was locked over a password stays so unless told."""
+        now = (await _accounts.look(host, shadow=True)).secret_of(self.name)
+        locked = self.locked
+        if locked is None:
+            locked = now.startswith("!") and now.strip("!*") != ""
+        lock = "!" if locked and self.password != NO_PASSWORD else ""
+        await _accounts.set_secret(host, self.name, f"{lock}{self.password}")
+
+    async def destroy(self, host: Host) -> None:
+        """Removes the user, and the home only where that was asked for; 6 means it is gone."""
+        wholly = self.state == "absent" and self.remove_home
+        remove = ["--remove"] if wholly else []
+        await _accounts.change(host, ["userdel", *remove, self.name], done=(0, 6))
+
+    async def revert(self, host: Host, origin: Origin) -> None:
+        """Brings back what this declaration managed, or the whole user where it was removed."""
+        if origin.actual is None:
+            return await self.destroy(host)
+        return await _userback.bring_back(host, self, origin)
+
+
+def change_names(change: Diff) -> list[str]:
+    """Returns the names of the properties that a change is about."""
+    return [item.property for item in change.changes]
+
+
+def _laid_over(base: User, over: User) -> User:
+    """Returns ``base`` with what ``over`` sets beside it or otherwise."""
+    given = {
+        param.name: getattr(over, param.name)
+        for param in schema.params_of(User).values()
+        if getattr(over, param.name) != param.default and param.name not in ("name", "must_exist")
+    }
+    if over.append and base.groups is not None:
+        given["groups"] = (*base.groups, *(g for g in over.groups or () if g not in base.groups))
+        given["append"] = base.append
+    elif over.groups is not None:
+        given["append"] = over.append
+    return replace(base, **given)

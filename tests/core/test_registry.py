@@ -1,0 +1,103 @@
+"""The registry: whatever is declared is complete enough to be documented and called."""
+
+import inspect
+from collections import Counter
+
+import pytest
+
+from sloth_runner.core import schema
+from sloth_runner.core.registry import registry
+from sloth_runner.core.resource import Declared, Function, Resource
+
+FUNCTIONS = registry().functions
+TYPES = registry().types
+CLASSES = sorted({cls for cls, _ in FUNCTIONS.values()} | set(TYPES.values()), key=lambda c: c.type)
+
+
+def test_the_types_of_the_guide_are_there() -> None:
+    assert {"package", "file", "directory", "symlink", "line", "service", "user", "group"} <= set(
+        TYPES
+    )
+
+
+def test_the_functions_of_the_guide_are_there() -> None:
+    assert {
+        "pkg.install",
+        "file_ops.copy",
+        "file_ops.lineinfile",
+        "systemd.ensure",
+        "systemd.restart",
+        "user.create",
+        "user.modify",
+    } <= set(FUNCTIONS)
+
+
+def test_no_two_types_share_a_function() -> None:
+    names = Counter(function.name for cls in CLASSES for function in cls.functions)
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_no_two_kinds_share_a_type_name() -> None:
+    names = Counter(cls.type for cls in CLASSES)
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+@pytest.mark.parametrize("name", sorted(FUNCTIONS))
+def test_a_function_says_what_it_does(name: str) -> None:
+    _, function = FUNCTIONS[name]
+    assert all(part.isidentifier() for part in name.split("."))
+    assert function.doc[:1].isupper() and function.doc.endswith(".")
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.type)
+def test_every_parameter_is_described(cls: type[Declared]) -> None:
+    for param in schema.params_of(cls).values():
+        assert param.doc.text.endswith("."), f"{cls.type}.{param.name}"
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.type)
+def test_a_type_begins_with_a_sentence(cls: type[Declared]) -> None:
+    summary = (inspect.getdoc(cls) or "").partition("\n\n")[0]
+    assert summary.endswith("."), cls.type
+    assert not summary.startswith(f"{cls.__name__}("), "that is what dataclass writes"
+
+
+@pytest.mark.parametrize("name", sorted(FUNCTIONS))
+def test_a_function_speaks_only_of_parameters_that_exist(name: str) -> None:
+    cls, function = FUNCTIONS[name]
+    fields = set(schema.params_of(cls))
+    written = _written(cls, function)
+    assert set(function.preset) <= fields
+    assert set(function.rename.values()) <= fields
+    assert set(function.accepts) <= set(written) | set(function.rename)
+    if written:
+        first_fields = {*written, *([function.each] if function.each else [])}
+        assert function.first in first_fields
+    if function.source is not None:
+        assert function.source in written
+    assert set(function.beside) <= set(written)
+
+
+@pytest.mark.parametrize("name", sorted(FUNCTIONS))
+def test_what_a_function_decides_is_a_value_of_its_field(name: str) -> None:
+    cls, function = FUNCTIONS[name]
+    params = schema.params_of(cls)
+    for field, value in function.preset.items():
+        assert params[field].convert(value) == value
+
+
+@pytest.mark.parametrize("cls", TYPES.values(), ids=lambda cls: cls.type)
+def test_a_resource_is_frozen_and_gives_all_that_a_type_must(cls: type[Resource]) -> None:
+    assert cls.__dataclass_params__.frozen  # type: ignore[attr-defined]
+    for method in ("desired", "destroy"):
+        assert getattr(cls, method) is not getattr(Resource, method), f"{cls.type}.{method}"
+    for one, many in (("observe", "observe_many"), ("apply", "apply_many")):
+        own = getattr(cls, one) is not getattr(Resource, one)
+        batch = getattr(cls, many).__func__ is not getattr(Resource, many).__func__
+        assert own or batch, f"{cls.type} has neither {one} nor {many}"
+
+
+def _written(cls: type[Declared], function: Function) -> dict[str, str]:
+    return schema.written_names(
+        cls, preset=function.preset, rename=function.rename, accepts=function.accepts
+    )
