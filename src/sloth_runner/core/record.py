@@ -60,7 +60,8 @@ class Run:
 class Carry:
     """A change that is still owed to its task: answered again until all depend on it is done.
 
-    ``attempt`` is the attempt of ``task`` in run ``run`` (a run id) that made the change.
+    ``attempt`` is the attempt of ``task`` in run ``run`` (a run id) that made the change, or 0
+    where that attempt was told of a failure instead.
     """
 
     task: str

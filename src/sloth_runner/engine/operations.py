@@ -146,16 +146,8 @@ class Operations:
         """Lists an action in the preview; it is never done there."""
         pipeline = self._pipeline
         guard, note = action.guard, None
-        if guard.creates:
-            predicted = pipeline.overlay.at_path(address.host, guard.creates)
-            machine = ReadOnlyHost(pipeline.machines.host(address.host))
-            there = (
-                predicted.state is not None
-                if predicted is not None
-                else await machine.stat(guard.creates, follow=True) is not None
-            )
-            if there:
-                return await self._skip(address, caller, f"{guard.creates} exists")
+        if guard.creates and await self._surely_there(address.host, guard.creates):
+            return await self._skip(address, caller, f"{guard.creates} exists")
         if guard.unless or guard.onlyif:
             note = "unless its guard says otherwise"
         if not action.waits_only:
@@ -187,6 +179,17 @@ class Operations:
             unknown=("stdout", "stderr", "exit_code"),
             why=f"output of {caller.function}",
         )
+
+    async def _surely_there(self, host: str, path: str) -> bool:
+        """Whether a path will exist when a guard asks, as far as a preview can know."""
+        overlay = self._pipeline.overlay
+        predicted = overlay.at_path(host, path)
+        if predicted is not None:
+            return predicted.state is not None
+        if overlay.follows(Address(host, "path", path), path) is not None:
+            return False
+        machine = ReadOnlyHost(self._pipeline.machines.host(host))
+        return await machine.stat(path, follow=True) is not None
 
     async def _ask_predicted(
         self, host: str, machine: Host, query: Query, caller: Caller

@@ -24,18 +24,16 @@ class Overlay:
 
     def __init__(self) -> None:
         self._states: dict[Address, Prediction] = {}
-        self._paths: dict[tuple[str, str], Prediction] = {}
+        self._paths: dict[tuple[str, str], Address] = {}
         self._changes: list[Address] = []
         self._touched: dict[str, Touched] = {}
         self.kv: dict[tuple[str, str], Value] = {}
-        self.outputs: dict[str, Value] = {}
 
     def predict(self, address: Address, resource: Resource, state: State | None) -> None:
         """Notes that ``resource`` would become ``state``."""
-        prediction = Prediction(resource, state)
-        self._states[address] = prediction
-        if resource.path is not None:
-            self._paths[(address.host, resource.path)] = prediction
+        self._states[address] = Prediction(resource, state)
+        if resource.path is not None and resource.touches == Touches((resource.path,)):
+            self._paths[(address.host, resource.path)] = address
         self.act(address, resource.touches)
 
     def act(self, address: Address, touches: Touches) -> None:
@@ -48,8 +46,12 @@ class Overlay:
         return self._states.get(address)
 
     def at_path(self, host: str, path: str) -> Prediction | None:
-        """Returns what is predicted of a path."""
-        return self._paths.get((host, path))
+        """Returns what is predicted of the whole of a path, if nothing later may touch it."""
+        address = self._paths.get((host, path))
+        if address is None or self.follows(address, path) is not None:
+            return None
+        prediction = self._states[address]
+        return None if prediction.resource.part_of_file else prediction
 
     def follows(self, address: Address, path: str | None) -> Address | None:
         """Returns the last predicted change that may touch what is observed, or None."""

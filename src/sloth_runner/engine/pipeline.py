@@ -224,13 +224,6 @@ class Pipeline:
         if failure is not None:
             locate(failure, item.address, item.caller)
         status = "failed" if failure else status_of(item.change)
-        carry = Carry(
-            task=item.caller.task,
-            run=self.recorder.run.id,
-            attempt=item.caller.attempt,
-            status=status,
-            diff=change_data(changes),
-        )
         await self.recorder.settle(
             dataclasses.replace(
                 begun.written,
@@ -239,7 +232,7 @@ class Pipeline:
             ),
             begun.operation,
             state="failed" if failure else "applied",
-            carry=None if failure else carry,
+            carry=self._carry(begun, seen, failed=failure is not None),
             end=item.end(
                 status,
                 changes=changes,
@@ -250,6 +243,20 @@ class Pipeline:
         )
         self.counts.add(status)
         return item.outcome(after, changes, error=failure)
+
+    def _carry(self, begun: Begun, seen: Seen, *, failed: bool) -> Carry | None:
+        """Returns what is owed from now on. Of a change that failed half way nobody was told."""
+        item = begun.item
+        if failed and seen == item.seen:
+            old = self.recorder.row(item.address)
+            return old.carry if old else None
+        return Carry(
+            task=item.caller.task,
+            run=self.recorder.run.id,
+            attempt=0 if failed else item.caller.attempt,
+            status=status_of(item.change),
+            diff=change_data(begun.changes),
+        )
 
     async def _unchanged(
         self, address: Address, resource: Resource, seen: State | None, caller: Caller

@@ -88,10 +88,8 @@ class Prediction:
         answers: list[tuple[Seen, Address | None]] = []
         for address, resource in wanted:
             predicted = self._overlay.state(address)
-            if predicted is not None:
-                answers.append((predicted.state, None))
-                continue
-            seen, follows = next(found), self._overlay.follows(address, resource.path)
+            follows = self._overlay.follows(address, resource.path)
+            seen = next(found) if predicted is None else predicted.state
             answers.append((None if isinstance(seen, Exception) and follows else seen, follows))
         return answers
 

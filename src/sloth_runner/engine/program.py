@@ -155,7 +155,8 @@ class Program(Protocol):
 class RunSpec:
     """Everything that a person asked of one run or plan.
 
-    ``mode`` "apply" changes things, "plan" only previews. ``stack`` is None when the
+    ``mode`` "apply" changes things, "plan" only previews, "define" only reads types that the
+    file defines. ``stack`` is None when the
     workflow decides it. Durations in seconds, sizes in bytes.
     """
 

@@ -195,6 +195,22 @@ class Recorder:
         self._keep(row)
         return row
 
+    async def settle_doubt(
+        self, operation: Operation, result: str, row: ResourceRow | None, event: Event
+    ) -> None:
+        """Records what became of an operation of a dead run, in one transaction."""
+
+        def save(store: Store) -> ResourceRow | None:
+            store.end_operation(operation.id, result)
+            return None if row is None else store.put_resource(self.stack.id, row)
+
+        self.suppose(await self.write(save, event))
+
+    def suppose(self, row: ResourceRow | None) -> None:
+        """Takes ``row`` for what is recorded, without recording it: enough for a preview."""
+        if row is not None:
+            self._keep(row)
+
     async def adopt(self, written: Written, *published: Event) -> ResourceRow:
         """Records a resource that is as it should be and was not recorded so before."""
 

@@ -1,106 +1,97 @@
 """Settles what a dead run left in doubt, by looking at the machine and nothing else."""
 
-from sloth_runner.core.address import Address
+import asyncio
+
 from sloth_runner.core.errors import SlothError
 from sloth_runner.core.events import Recovered
-from sloth_runner.core.record import Carry, Operation, ResourceRow
-from sloth_runner.core.resource import Resource
+from sloth_runner.core.record import Carry, Operation, ResourceRow, ResourceState, now
+from sloth_runner.core.values import State, Value
 from sloth_runner.engine.observations import Observations
+from sloth_runner.engine.plan import Plan
 from sloth_runner.engine.recorder import Recorder
 
+RESULT = {"done": "done", "not done": "not done", "half done": "failed", "in doubt": "failed"}
+"""How an operation is recorded to have ended, by what was found out about it."""
 
-async def settle_doubts(recorder: Recorder, observations: Observations) -> None:
+
+async def settle_doubts(
+    recorder: Recorder, observations: Observations, preview: Plan | None = None
+) -> None:
     """Records of each open operation whether it was done, half done or not done.
 
-    A change that was done is carried: nothing that should follow it has happened yet. An
-    action cannot be looked at: it is reported, and done again when the workflow gets to it.
+    A change that was done, or may have been, is carried: nothing that should follow it has
+    happened yet. An action cannot be looked at: it is reported, and done again when the
+    workflow gets to it. With ``preview``, all of this is told to that plan only.
     """
     stack_id = recorder.stack.id
     doubts = await recorder.journal.read(lambda store: store.open_operations(stack_id))
     for operation in doubts:
         if operation.row is None:
-            await _report_action(recorder, operation)
+            row, event = None, _action(operation)
         else:
-            await _look(recorder, observations, operation)
+            row, event = await _looked_at(recorder, observations, operation, operation.row)
+        if preview is None:
+            await recorder.settle_doubt(operation, RESULT[event.outcome], row, event)
+        else:
+            recorder.suppose(row)
+            preview.told.append(event)
+    if preview is None:
+        await asyncio.to_thread(recorder.seal.blobs.clean)
 
 
-async def _report_action(recorder: Recorder, operation: Operation) -> None:
-    guarded = operation.kind.startswith("guarded")
-    outcome = "not done" if guarded else "in doubt"
-    event = _event(
-        operation,
-        outcome,
-        "its guard will tell whether it was done"
-        if guarded
-        else "it may or may not have been done",
-    )
-    await recorder.write(lambda store: store.end_operation(operation.id, outcome), event)
+def _action(operation: Operation) -> Recovered:
+    if operation.kind.startswith("guarded"):
+        return _event(operation, "not done", "its guard will tell whether it was done")
+    return _event(operation, "in doubt", "it may or may not have been done")
 
 
-async def _look(recorder: Recorder, observations: Observations, operation: Operation) -> None:
-    data = dict(operation.row or {})
-    address = operation.address
+async def _looked_at(
+    recorder: Recorder, observations: Observations, operation: Operation, kept: Value
+) -> tuple[ResourceRow | None, Recovered]:
+    """Returns the row that an operation leaves (None: as it was before) and what to tell."""
+    address, previous = operation.address, (operation.previous or {}).get("actual")
     try:
-        resource = recorder.seal.resource(address.type, data["params"])
+        resource = recorder.seal.resource(address.type, kept["params"])
         [seen] = await observations.fresh(address.host, [(address, resource)])
         if isinstance(seen, Exception):
             raise seen
     except SlothError as error:
-        await _settle(recorder, operation, None, "half done", str(error))
-        return
-    sensitive = resource.sensitive_beside(seen)
-    actual = recorder.seal.state(seen, sensitive)
-    previous = (operation.previous or {}).get("actual")
+        row = _row(operation, kept, previous, "failed")
+        return row, _event(operation, "in doubt", str(error))
+    actual = recorder.seal.state(seen, resource.sensitive_beside(seen))
     if not resource.diff(seen):
-        row = _row(recorder, operation, data, actual, resource)
-        await _settle(recorder, operation, row, "done", "")
-    elif actual == previous:
-        await _settle(recorder, operation, None, "not done", "")
-    else:
-        await _settle(recorder, operation, None, "half done", "")
+        return _row(operation, kept, actual, "applied"), _event(operation, "done", "")
+    if actual == previous:
+        return None, _event(operation, "not done", "")
+    return _row(operation, kept, actual, "failed"), _event(operation, "half done", "")
 
 
 def _row(
-    recorder: Recorder,
-    operation: Operation,
-    data: dict[str, object],
-    actual: object,
-    resource: Resource,
+    operation: Operation, kept: Value, actual: State | None, state: ResourceState
 ) -> ResourceRow:
-    """Returns the row that the dead run would have written."""
-    fields = {k: v for k, v in data.items() if k not in ("address", "drift", "actual", "state")}
-    status = {"create": "created", "change": "changed", "remove": "removed"}[operation.kind]
+    """Returns the row that the dead run would have written; of a half done change, failed."""
+    left_out = ("address", "drift", "actual", "state", "last_applied", "error")
+    fields = {name: value for name, value in kept.items() if name not in left_out}
+    done = state == "applied"
     return ResourceRow(
-        **fields,  # type: ignore[arg-type]  # the fields of a row, as the intent kept them
+        **fields,
         address=operation.address,
-        actual=actual,  # type: ignore[arg-type]
-        state="applied",
+        actual=actual,
+        state=state,
+        last_applied=now() if done else kept["last_applied"],
+        error=None if done else "interrupted while it was being applied",
         carry=Carry(
             task=operation.task,
             run=operation.run,
-            attempt=operation.attempt,
-            status=status,
+            attempt=operation.attempt if done else 0,
+            status={"create": "created", "change": "changed", "remove": "removed"}[operation.kind],
             diff=tuple(operation.diff),
         ),
     )
 
 
-async def _settle(
-    recorder: Recorder,
-    operation: Operation,
-    row: ResourceRow | None,
-    outcome: str,
-    reason: str,
-) -> None:
-    event = _event(operation, outcome, reason)
-    result = "done" if outcome == "done" else outcome
-    await recorder.write(lambda store: store.end_operation(operation.id, result), event)
-    if row is not None:
-        await recorder.put(row)
-
-
 def _event(operation: Operation, outcome: str, reason: str) -> Recovered:
-    address: Address = operation.address
+    address = operation.address
     detail = f": {reason}" if reason else ""
     return Recovered(
         msg=f"{address} was interrupted in an earlier run: {outcome}{detail}",

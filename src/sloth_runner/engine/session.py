@@ -141,6 +141,7 @@ class Session:
         plan = Plan(serial=stack.serial)
         workshop = await self._open_workshop(journal, stack, _no_run(stack), preview=plan)
         try:
+            await settle_doubts(workshop.tools.recorder, workshop.tools.observations, plan)
             ended = await self._scheduled(workshop)
         finally:
             await workshop.close()

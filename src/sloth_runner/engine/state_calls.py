@@ -16,13 +16,16 @@ T = TypeVar("T")
 SHARED = ""
 """The keyspace of the database; a stack's own is named by the stack's id."""
 
+UNBORN = "unborn"
+"""The keyspace of a stack that is not recorded yet, in its first preview: nothing is there."""
+
 
 class StateCalls:
     """The key-value calls of a program. In a preview, writes go to the overlay."""
 
     def __init__(self, journal: Journal, stack_id: str, preview: Overlay | None) -> None:
         self._journal = journal
-        self._stack_id = stack_id
+        self._stack_id = stack_id or UNBORN
         self._preview = preview
 
     def functions(self) -> dict[str, Any]:

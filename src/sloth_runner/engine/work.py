@@ -168,14 +168,15 @@ def owed(
     """Returns the change of ``row`` that ``caller`` has still to follow through, or None.
 
     It is owed to the task that made it, in another attempt than that one; a task that no
-    longer exists (``tasks`` are those that do) counts by whoever calls.
+    longer exists (``tasks`` are those that do, None while the body has not ended) counts by
+    whoever calls.
     """
     if row is None or row.carry is None:
         return None
     carry = row.carry
     if carry.task == caller.task:
         return None if (carry.run, carry.attempt) == (run, caller.attempt) else carry
-    gone = tasks is not None and carry.task not in tasks
+    gone = tasks is None or carry.task not in tasks
     return carry if gone and carry.run != run else None
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import posixpath
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sloth_runner.core.address import LOCAL, Address
 from sloth_runner.core.errors import SlothError
@@ -161,7 +161,7 @@ class Workshop:
     ) -> "Workshop":
         """Loads the program and gives it the tools; what is recorded is looked at meanwhile."""
         pipeline, recorder = tools.pipeline, tools.recorder
-        program = load(spec)
+        program = load(spec if pipeline.preview is None else replace(spec, mode="plan"))
         registrations = Registrations(pipeline, recorder.seal.types)
         stack_calls = StackCalls(pipeline, tools.claims, registrations)
         await stack_calls.load()
@@ -207,7 +207,7 @@ async def _define(definitions: Definitions, rows: Iterable[ResourceRow], load: L
     files = {row.params.get("defined_in") for row in rows if not row.registered}
     for file in sorted(file for file in files if isinstance(file, str)):
         with contextlib.suppress(SlothError):  # a file that is gone, or does not load
-            program = load(RunSpec(file=file, db="", mode="plan"))
+            program = load(RunSpec(file=file, db="", mode="define"))
             await program.main(DefinitionsContext(definitions, program.invoke))
 
 

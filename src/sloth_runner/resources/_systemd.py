@@ -46,6 +46,7 @@ _PROPERTIES = (
     "UnitFileState",
     "FragmentPath",
     "SourcePath",
+    "DropInPaths",
     "NeedDaemonReload",
     "CanReload",
 )
@@ -73,6 +74,7 @@ class Unit:
     file_state: str
     fragment: str
     source: str
+    drop_ins: tuple[str, ...]
     needs_reload: bool
     can_reload: bool
 
@@ -197,6 +199,7 @@ def _unit(properties: Mapping[str, str]) -> Unit:
         file_state=properties.get("UnitFileState", ""),
         fragment=properties.get("FragmentPath", ""),
         source=properties.get("SourcePath", ""),
+        drop_ins=tuple(properties.get("DropInPaths", "").split()),
         needs_reload=properties.get("NeedDaemonReload") == "yes",
         can_reload=properties.get("CanReload") == "yes",
     )
@@ -240,9 +243,9 @@ async def missing(host: Host, name: str) -> TaskError:
     """Returns the error for a unit that does not exist, with the nearest that does."""
     full = full_name(name)
     listed = await systemctl(host, "list-unit-files", "--plain", "--no-legend", "--no-pager")
-    known = [line.split()[0] for line in listed.stdout.splitlines() if line.strip()]
-    near = difflib.get_close_matches(full, known, n=1, cutoff=0.7)
-    advice = f"did you mean {short_name(near[0])!r}?" if near else "is its package installed?"
+    known = [short_name(line.split()[0]) for line in listed.stdout.splitlines() if line.strip()]
+    near = difflib.get_close_matches(short_name(full), known, n=1, cutoff=0.7)
+    advice = f"did you mean {near[0]!r}?" if near else "is its package installed?"
     return TaskError(f"there is no unit {full} on {host.name}", hint=advice)
 
 

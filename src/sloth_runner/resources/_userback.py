@@ -14,7 +14,7 @@ OPTIONS = {
     "uid": "--uid",
     "group": "--gid",
     "shell": "--shell",
-    "home": "--home-dir",
+    "home": "-d",  # the one option whose long name differs between the two
     "comment": "--comment",
 }
 """The options of useradd(8) and usermod(8) for properties whose value follows them."""
@@ -31,7 +31,8 @@ async def bring_back(host: Host, user: Any, origin: Origin) -> None:
     await _secret_back(host, user, origin)
     home = before.get("home", "")
     if user.state == "absent" and user.remove_home and origin.saved.get(home) is not None:
-        if await host.stat(home) is not None:
+        there = await host.stat(home)
+        if there is not None and (there.kind, there.uid) != ("directory", before["uid"]):
             raise Refused(f"{home} is there again, so the old one is not put back over it")
         attributes = {"mode": "0700", "owner": str(before["uid"]), "group": str(before["gid"])}
         await _trees.put_back(host, home, origin, attributes, whole=True)

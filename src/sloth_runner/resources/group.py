@@ -101,6 +101,11 @@ class Group(Resource):
         if self.state == "absent" and actual is not None and actual["gid"] == 0:
             raise Refused(f"{self.name} is the group of root")
 
+    async def preview_check(self, host: Host, actual: State | None, change: Diff) -> None:
+        [refusal] = await self.preview_check_many(host, [(self, actual, change)])
+        if refusal is not None:
+            raise refusal
+
     @classmethod
     async def preview_check_many(
         cls, host: Host, work: Sequence[tuple[Any, State | None, Diff]]

@@ -177,7 +177,7 @@ class UnitFile(Resource):
     ) -> State | None:
         if stat is None:
             # Gone, and yet the manager goes on with what it has read of it.
-            left = self.state == "absent" and any(unit.needs_reload for unit in units)
+            left = self.state == "absent" and any(self._is_read_by(unit) for unit in units)
             return {"loaded": False} if left else None
         content = _PLAIN + (stat.sha256 or "") if stat.kind == "file" else described(stat)
         state: State = {"content": content, "mode": stat.mode}
@@ -190,11 +190,18 @@ class UnitFile(Resource):
 
     def _loaded(self, units: Sequence[Unit]) -> bool | str:
         """Whether the manager goes by the file; what it says of it where it does not."""
-        if any(unit.needs_reload for unit in units):
-            return False
-        fine = {"loaded", "masked", "merged"} | ({"not-found"} if self.unit != self.name else set())
-        wrong = [unit.load for unit in units if unit.load not in fine]
-        return wrong[0] if wrong else True
+        idle = {"masked"} | ({"not-found"} if self.unit != self.name else set())
+        for unit in units:
+            if unit.needs_reload:
+                return False
+            if unit.load == "loaded" and not self._is_read_by(unit):
+                return False  # NeedDaemonReload overlooks new files that add to a unit
+            if unit.load != "loaded" and unit.load not in idle:
+                return unit.load
+        return True
+
+    def _is_read_by(self, unit: Unit) -> bool:
+        return self.path == unit.fragment or self.path in unit.drop_ins
 
     def plan_check(self, actual: State | None) -> None:
         found = (actual or {}).get("content", _PLAIN)
@@ -236,7 +243,8 @@ class UnitFile(Resource):
         """Has the manager reload where it must; raises TaskError for what it cannot read."""
         units = (await _units(host, [self.unit]))[self.unit]
         loaded = self._loaded(units)
-        if loaded in (False, "not-found"):
+        if loaded is not True:
+            # Also what it could not load: that it failed before may be all that was wrong.
             await _systemd.daemon_reload(host)
             units = (await _units(host, [self.unit]))[self.unit]
             loaded = self._loaded(units)
@@ -268,7 +276,7 @@ class UnitFile(Resource):
         if folder != _FOLDER and not await _files.names_in(host, folder):
             await host.ask("remove", path=folder)
         units = (await _units(host, [self.unit]))[self.unit]
-        if any(unit.needs_reload for unit in units):
+        if any(unit.needs_reload or self._is_read_by(unit) for unit in units):
             await _systemd.daemon_reload(host)
 
     async def _put_down(self, host: Host, unit: Unit) -> None:

@@ -72,7 +72,7 @@ class User(Resource):
     password: Annotated[
         str | None,
         Doc('The hash of the password (crypt(5)); "!" or "*" for none.', sensitive=True),
-    ] = None
+    ] = field(default=None, repr=False)
     system: Annotated[
         bool, Doc("When it is made: a number of the range for the system, and no home.")
     ] = False
@@ -204,6 +204,11 @@ class User(Resource):
                 f"{self.name} has no password that could be unlocked",
                 hint='give the hash of one, or password = "*"',
             )
+
+    async def preview_check(self, host: Host, actual: State | None, change: Diff) -> None:
+        [refusal] = await self.preview_check_many(host, [(self, actual, change)])
+        if refusal is not None:
+            raise refusal
 
     @classmethod
     async def preview_check_many(

@@ -92,9 +92,29 @@ class Blobs:
         self.open(key, sealer).close()
         return key
 
+    def put_as(self, key: str, body: bytes) -> None:
+        """Keeps the bytes of a blob as another record holds them, under the key it has there.
+
+        Raises ValueError for an impossible key and for a plain blob that its bytes belie.
+        """
+        target = self.path(key)
+        if _PLAIN.fullmatch(key) and hashlib.sha256(body).hexdigest() != key:
+            raise ValueError(f"the bytes of blob {key} are not its own")
+        if Path(target).exists():
+            return
+        with self._partial() as (file, path):
+            file.write(body)
+            _sync(file)
+        self._publish([(path, key)])
+
+    @staticmethod
+    def is_key(key: str) -> bool:
+        """Whether a text can be the key of a blob."""
+        return bool(_PLAIN.fullmatch(key) or _SEALED.fullmatch(key))
+
     def path(self, key: str) -> str:
         """Returns where a blob lies; a sealed one is encrypted there."""
-        if not (_PLAIN.fullmatch(key) or _SEALED.fullmatch(key)):
+        if not self.is_key(key):
             raise ValueError(f"{key!r} is not the key of a blob")
         return str(Path(self._blobs) / key[:2] / key)
 

@@ -27,6 +27,10 @@ class ResourceTables(Tables):
         row = self._row(statements.RESOURCE_COUNT, stack_id)
         return int(row[0]) if row else 0
 
+    def resource_states(self, stack_id: str) -> dict[str, int]:
+        """Returns how many resources of a stack are in each state."""
+        return dict(self._rows(statements.RESOURCE_STATES, stack_id))
+
     def resource(
         self, stack_id: str, address: Address, registered: bool = False
     ) -> ResourceRow | None:

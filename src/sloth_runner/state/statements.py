@@ -55,6 +55,11 @@ VALUES (?, ?, (SELECT coalesce(max(number), 0) + 1 FROM runs WHERE stack_id = ?)
 RETURNING number
 """
 FINISH_RUN = "UPDATE runs SET finished_at = ?, result = ?, counts = ? WHERE id = ?"
+RESTORE_RUN = """
+INSERT INTO runs (id, stack_id, number, kind, who, command, source_hash, started_at, finished_at,
+  result, counts)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
 
 # resources
 
@@ -68,6 +73,7 @@ _KEY = "stack_id = ? AND host = ? AND type = ? AND name = ? AND registered = ?"
 RESOURCES = f"{_RESOURCE} WHERE r.stack_id = ? ORDER BY r.position"
 RESOURCE = f"{_RESOURCE} WHERE {_KEY}"
 RESOURCE_COUNT = "SELECT count(*) FROM resources WHERE stack_id = ?"
+RESOURCE_STATES = "SELECT state, count(*) FROM resources WHERE stack_id = ? GROUP BY state"
 PUT_RESOURCE = """
 INSERT INTO resources (stack_id, host, type, name, registered, module, params, desired, actual,
   checksum, state, provenance, position, origin, carry, drift, drift_since, error, location,
@@ -143,6 +149,9 @@ ADD_EVENT = """
 INSERT INTO events (run_id, seq, at, type, address, data)
 VALUES (?, (SELECT coalesce(max(seq), 0) + 1 FROM events WHERE run_id = ?), ?, ?, ?, ?)
 RETURNING seq
+"""
+RESTORE_EVENT = """
+INSERT INTO events (run_id, seq, at, type, address, data) VALUES (?, ?, ?, ?, ?, ?)
 """
 
 # outputs

@@ -15,10 +15,11 @@ from sloth_runner.state.ids import new_id
 from sloth_runner.state.journal_tables import JournalTables
 from sloth_runner.state.resource_tables import ResourceTables
 from sloth_runner.state.rows import column
+from sloth_runner.state.transfer_tables import TransferTables
 from sloth_runner.state.value_tables import ValueTables
 
 
-class Store(ResourceTables, JournalTables, ValueTables):
+class Store(ResourceTables, JournalTables, ValueTables, TransferTables):
     """The record of one database: stacks and runs here, the rest in the base classes."""
 
     # stacks

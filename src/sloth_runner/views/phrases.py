@@ -1,13 +1,11 @@
-"""Values, changes, counts and durations in the words that people read."""
+"""Changes and counts in the words that people read."""
 
 from collections.abc import Iterable, Mapping
 
-from sloth_runner.core import values
 from sloth_runner.core.events import SENSITIVE, ChangeItem
 from sloth_runner.core.values import Value
 from sloth_runner.views.text import Line, Look, Span, clean, line
-
-_HASH = "sha256:"
+from sloth_runner.views.words import HASH, brief, count
 
 VERBS: Mapping[str, str] = {
     "created": "to create",
@@ -32,24 +30,6 @@ COUNTED = (
 """The outcomes of a summary, in the order in which they are shown."""
 
 
-def value(item: Value) -> str:
-    """Returns a value as a plan shows it: text in quotes, tables as JSON, hashes shortened."""
-    if item is None:
-        return "(absent)"
-    if item == SENSITIVE:
-        return SENSITIVE
-    if isinstance(item, str) and item.startswith(_HASH) and len(item) > 24:
-        return f"{item[: len(_HASH) + 12]}…"
-    return clean(values.encode(item))
-
-
-def brief(item: Value) -> str:
-    """Returns a value for a line of progress: short text goes without quotes."""
-    if isinstance(item, str) and item and " " not in item and not item.startswith(_HASH):
-        return clean(item)
-    return value(item)
-
-
 def diff_counts(diff: str) -> tuple[int, int]:
     """Returns how many lines a unified diff adds and removes."""
     lines = diff.split("\n")
@@ -59,7 +39,7 @@ def diff_counts(diff: str) -> tuple[int, int]:
 
 
 def lines_changed(diff: str, look: Look, *, new: bool) -> str:
-    """Returns the size of a text change: "9 lines" of a new text, else "+2 −1 lines"."""
+    """Returns the size of a text change: "9 lines" of a new text, else "+2" and "1 lines" removed."""
     added, removed = diff_counts(diff)
     if new and not removed:
         return count(added, "line")
@@ -83,7 +63,7 @@ def change_phrase(item: ChangeItem, look: Look, *, new: bool) -> str:
 
 
 def _is_hash(item: Value) -> bool:
-    return isinstance(item, str) and item.startswith(_HASH)
+    return isinstance(item, str) and item.startswith(HASH)
 
 
 def changes_phrase(changes: Iterable[ChangeItem], look: Look, *, outcome: str) -> str:
@@ -100,26 +80,9 @@ def changes_phrase(changes: Iterable[ChangeItem], look: Look, *, outcome: str) -
     return ", ".join(shown)
 
 
-def count(number: int, word: str) -> str:
-    """Returns "1 line" or "3 lines"."""
-    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
-
-
-def duration(seconds: float) -> str:
-    """Returns a duration in the unit that suits it: 0.21s, 4.1s, 47s, 3m05s, 2h10m."""
-    if seconds < 1:
-        return f"{seconds:.2f}s"
-    if seconds < 10:
-        return f"{seconds:.1f}s"
-    if seconds < 60:
-        return f"{seconds:.0f}s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes}m{rest:02d}s"
-    return f"{minutes // 60}h{minutes % 60:02d}m"
-
-
-def counts_line(counts: Mapping[str, int], look: Look, words: Mapping[str, str] | None = None) -> Line:
+def counts_line(
+    counts: Mapping[str, int], look: Look, words: Mapping[str, str] | None = None
+) -> Line:
     """Returns "+ 4 created   ~ 2 changed": every count that is not zero, with its sign."""
     spans: list[Span] = []
     for name in COUNTED:
@@ -130,8 +93,3 @@ def counts_line(counts: Mapping[str, int], look: Look, words: Mapping[str, str] 
             spans += [Span("   ") if spans else Span("")]
             spans.append(Span(f"{look.symbol(name)} {number:,} {word}", style))
     return line(*spans)
-
-
-def host_prefix(host: str | None) -> str:
-    """Returns "web1/" for another host than this machine, which goes without saying."""
-    return "" if host in (None, "local") else f"{clean(host or '')}/"

@@ -26,8 +26,6 @@ STYLES: Mapping[str, str] = {
 }
 """SGR parameters by style (ECMA-48, 8.3.117): the 16 base colours, so that the theme decides."""
 
-ELLIPSIS = "…"
-
 
 @dataclass(frozen=True, slots=True)
 class Span:
@@ -69,11 +67,19 @@ class Look:
     def paint(self, line: Line) -> str:
         """Returns ``line`` ready to be written, without a newline."""
         if not self.colour:
-            return "".join(span.text for span in line).rstrip()
+            return self.writable("".join(span.text for span in line).rstrip())
         return "".join(
-            f"\x1b[{STYLES[span.style]}m{span.text}\x1b[0m" if STYLES[span.style] else span.text
+            f"\x1b[{STYLES[span.style]}m{self.writable(span.text)}\x1b[0m"
+            if STYLES[span.style]
+            else self.writable(span.text)
             for span in line
         )
+
+    def writable(self, value: str) -> str:
+        """Returns ``value`` as it can be written: beyond ASCII only where that is understood."""
+        if self.unicode or value.isascii():
+            return value
+        return value.translate(_PLAIN).encode("ascii", "backslashreplace").decode("ascii")
 
 
 _SYMBOLS: Mapping[str, tuple[str, str]] = {
@@ -94,10 +100,12 @@ _SIGNS: Mapping[str, tuple[str, str]] = {
     "arrow": ("→", "->"),
     "bar": ("│", "|"),
     "rule": ("─", "-"),
-    "minus": ("−", "-"),
+    "minus": ("\N{MINUS SIGN}", "-"),
     "dot": ("·", "-"),
-    "cut": (ELLIPSIS, "..."),
+    "cut": ("…", "..."),
 }
+
+_PLAIN = str.maketrans({sign: plain for sign, plain in (*_SIGNS.values(), *_SYMBOLS.values())})
 
 
 def line(*pieces: str | Span) -> Line:
@@ -121,13 +129,6 @@ def clean(value: str) -> str:
         else "".join(f"\\x{byte:02x}" for byte in raw(char))
         for char in value
     )
-
-
-def ascii_only(value: str, look: Look) -> str:
-    """Returns ``value`` as it can be written: escaped where the terminal knows ASCII only."""
-    if look.unicode or value.isascii():
-        return value
-    return value.encode("ascii", "backslashreplace").decode("ascii")
 
 
 def cells(value: str) -> int:

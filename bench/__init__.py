@@ -1,0 +1,1 @@
+"""Benchmarks: ratios to a floor that is measured beside the subject, never bare seconds."""

@@ -1,0 +1,5 @@
+"""Lets the package be run as ``python -m sloth_runner``."""
+
+from sloth_runner.cli import main
+
+main()

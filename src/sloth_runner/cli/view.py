@@ -1,0 +1,121 @@
+"""Chooses who shows a run: a person at a terminal, a log, or a program that reads JSON lines."""
+
+import datetime
+import sys
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from sloth_runner.cli.pages import Pages, place
+from sloth_runner.cli.settings import Settings
+from sloth_runner.core.events import Event
+from sloth_runner.core.record import now
+
+if TYPE_CHECKING:
+    from sloth_runner.views.human import Human, Page
+    from sloth_runner.views.terminal import Screen
+
+_DIFF_LINES = 30
+"""Lines of each text diff that a person is shown at once; "details" shows all."""
+
+
+class View(Protocol):
+    """Who is told of everything."""
+
+    def __call__(self, event: Event) -> None:
+        """Takes one event; from any thread."""
+
+    def show_plan(self, events: Sequence[Event], *, details: bool = False) -> None:
+        """Shows a plan before the question."""
+
+    def close(self) -> None:
+        """Ends what is shown; safe to repeat."""
+
+
+class Shown:
+    """A view with a clock of its own: it is told now and then that time passes."""
+
+    def __init__(self, human: "Human", *, every: float) -> None:
+        self._human = human
+        self._every = every
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __call__(self, event: Event) -> None:
+        self._human(event)
+        if self._thread is None and self._human.applying:
+            self._thread = threading.Thread(target=self._beat, name="view", daemon=True)
+            self._thread.start()
+
+    def show_plan(self, events: Sequence[Event], *, details: bool = False) -> None:
+        self._human.show_plan(events, details=details)
+
+    def close(self) -> None:
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join()
+        self._human.close()
+
+    def _beat(self) -> None:
+        while not self._ended.wait(self._every):
+            self._human.tick()
+
+
+class Lines:
+    """JSON lines on standard output; nobody is asked anything."""
+
+    def __init__(self, settings: Settings) -> None:
+        from sloth_runner.views.jsonl import JsonLines
+
+        self._lines = JsonLines(
+            _to_stdout, clock=now, quiet=settings.quiet, verbose=settings.verbose
+        )
+        self._lock = threading.Lock()
+
+    def __call__(self, event: Event) -> None:
+        with self._lock:
+            self._lines(event)
+
+    def show_plan(self, events: Sequence[Event], *, details: bool = False) -> None:
+        """Does nothing: with --json nobody is asked."""
+
+    def close(self) -> None:
+        """Does nothing: each line is complete."""
+
+
+def view_of(settings: Settings, pages: Pages, *, stream: bool = True) -> View:
+    """Returns the view that suits the settings; ``stream`` allows JSON lines."""
+    if settings.json and stream:
+        return Lines(settings)
+    if settings.watched and not settings.json:
+        from sloth_runner.views.terminal import Screen, Terminal
+
+        screen = Screen.of(pages.look, pages.talk)
+        terminal = Terminal(_page(settings, pages, screen), screen=screen)
+        return Shown(terminal, every=0.1)
+    from sloth_runner.views.plain import Plain
+
+    clock = datetime.datetime.now
+    plain = Plain(_page(settings, pages, None), clock=lambda: clock(datetime.UTC))
+    return Shown(plain, every=5.0)
+
+
+def _page(settings: Settings, pages: Pages, screen: "Screen | None") -> "Page":
+    from sloth_runner.views.human import Page
+    from sloth_runner.views.plan import PlanText
+
+    limit = _DIFF_LINES if screen is not None and not settings.verbose else None
+    return Page(
+        out=pages.out_now if screen is None else screen.out,
+        talk=pages.talk if screen is None else screen.talk,
+        look=pages.look,
+        report=pages.report(),
+        plan=PlanText(look=pages.look, place=place, diff_lines=limit),
+        quiet=settings.quiet,
+        verbose=settings.verbose,
+    )
+
+
+def _to_stdout(data: bytes) -> None:
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()

@@ -1,0 +1,273 @@
+"""Export and import: one stack as one JSON document, and back, whole.
+
+The document is ``{format, stack, resources, outputs, runs}``; with blobs also ``blobs``,
+their bytes in base64 by name. Sensitive values are in it as they are in the record:
+sealed, to be opened only with the key of the database that they come from.
+"""
+
+import base64
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sloth_runner.core import values
+from sloth_runner.core.address import Address
+from sloth_runner.core.errors import RecordError, UsageError
+from sloth_runner.core.record import (
+    Carry,
+    Operation,
+    Output,
+    ResourceRow,
+    Run,
+    Stack,
+    StoredEvent,
+)
+from sloth_runner.core.values import Value
+from sloth_runner.engine.holding import who
+from sloth_runner.state.blobs import Blobs
+from sloth_runner.state.journal import Journal
+from sloth_runner.state.keys import Sealer
+from sloth_runner.state.store import Store
+from sloth_runner.state.transfer_tables import StoredRun, WholeStack
+
+FORMAT = 1
+"""The number of the document's format; a higher one is refused."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Imported:
+    """What an import took in, and what it could not.
+
+    ``no_undo`` are addresses whose former content is not here, ``sealed`` those that hold
+    values which only the key of another database opens.
+    """
+
+    stack: str
+    resources: int
+    runs: int
+    outputs: int
+    no_undo: tuple[str, ...] = ()
+    sealed: tuple[str, ...] = ()
+
+    def as_value(self) -> dict[str, Value]:
+        """Returns the JSON document of ``stack import --json``."""
+        lists = {"no_undo": list(self.no_undo), "sealed": list(self.sealed)}
+        return {**dataclasses.asdict(self), **lists}
+
+
+def export(journal: Journal, stack: Stack, *, with_blobs: bool = False) -> dict[str, Value]:
+    """Returns everything that is recorded of ``stack`` as one document."""
+    whole = journal.look(lambda store: _whole(store, stack))
+    document: dict[str, Value] = {
+        "format": FORMAT,
+        "stack": {
+            **dataclasses.asdict(whole.stack),
+            "key": _key_id(journal.folder),
+            "state": [list(entry) for entry in whole.keys],
+        },
+        "resources": [_row_value(row) for row in whole.resources],
+        "outputs": [dataclasses.asdict(output) for output in whole.outputs],
+        "runs": [_run_value(stored) for stored in whole.runs],
+    }
+    if with_blobs:
+        document["blobs"] = _blob_values(journal.folder, sorted(set(_blobs_in(document))))
+    result: dict[str, Value] = values.canonical(document)
+    return result
+
+
+def import_(journal: Journal, document: Value, *, name: str | None = None) -> Imported:
+    """Takes a stack back from ``document``, under another ``name`` if one is given.
+
+    Raises RecordError for a newer format, and UsageError for what is no export or when a
+    stack of that name, or the very stack, is recorded already.
+    """
+    whole = _read(document, name)
+    blobs = Blobs(journal.folder)
+    _keep_blobs(blobs, document.get("blobs") or {})
+
+    def write(store: Store) -> None:
+        store.restore_stack(whole)
+        run = store.begin_run(
+            whole.stack.id, kind="import", who=who(), command="stack import", source_hash=""
+        )
+        counts = {"imported": len(whole.resources)}
+        store.finish_run(run.id, result="ok", counts=counts)
+
+    journal.call(write)
+    other_key = _other_key(document, journal.folder)
+    return Imported(
+        stack=whole.stack.name,
+        resources=len(whole.resources),
+        runs=len(whole.runs),
+        outputs=len(whole.outputs),
+        no_undo=tuple(
+            str(row.address)
+            for row in whole.resources
+            if not all(map(blobs.exists, _blobs_in(row.origin)))
+        ),
+        sealed=tuple(str(row.address) for row in whole.resources if other_key and _is_sealed(row)),
+    )
+
+
+def _whole(store: Store, stack: Stack) -> WholeStack:
+    return WholeStack(
+        stack=stack,
+        resources=store.resources(stack.id),
+        outputs=store.outputs(stack.id),
+        runs=[
+            StoredRun(run=run, operations=store.operations(run.id), events=store.events(run.id))
+            for run in reversed(store.runs(stack.id))
+        ],
+        keys=store.kv_list(stack.id),
+    )
+
+
+def _row_value(row: ResourceRow) -> dict[str, Value]:
+    data = {f.name: getattr(row, f.name) for f in dataclasses.fields(row)}
+    data["address"] = str(row.address)
+    data["carry"] = row.carry and dataclasses.asdict(row.carry)
+    return {key: _plain(value) for key, value in data.items()}
+
+
+def _run_value(stored: StoredRun) -> dict[str, Value]:
+    run = {f.name: _plain(getattr(stored.run, f.name)) for f in dataclasses.fields(stored.run)}
+    return {
+        **run,
+        "operations": [_operation_value(operation) for operation in stored.operations],
+        "events": [
+            {"seq": e.seq, "at": e.at, "type": e.type, "address": e.address, "data": dict(e.data)}
+            for e in stored.events
+        ],
+    }
+
+
+def _operation_value(operation: Operation) -> dict[str, Value]:
+    data = {f.name: getattr(operation, f.name) for f in dataclasses.fields(operation)}
+    return {**{k: _plain(v) for k, v in data.items()}, "address": str(operation.address)}
+
+
+def _plain(value: Any) -> Value:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _read(document: Value, name: str | None) -> WholeStack:
+    if not isinstance(document, dict) or not isinstance(document.get("format"), int):
+        raise UsageError(
+            "this is not an exported stack",
+            hint='an export is written by "sloth-runner stack export NAME > FILE"',
+        )
+    if document["format"] > FORMAT:
+        raise RecordError(
+            f"the document has format {document['format']}, and this sloth-runner knows "
+            f"formats up to {FORMAT}",
+            hint="it was written by a newer sloth-runner: import it with that one",
+        )
+    try:
+        return _parts(document, name)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UsageError(
+            f"the exported stack is not complete: {type(error).__name__} {error}",
+            hint="export it again; a document that was edited by hand must keep its shape",
+        ) from error
+
+
+def _parts(document: Mapping[str, Any], name: str | None) -> WholeStack:
+    described = dict(document["stack"])
+    keys = [(key, value, moment) for key, value, moment in described.pop("state")]
+    blobs = sorted(set(_blobs_in([document["resources"], document["runs"]])))
+    if not all(map(Blobs.is_key, blobs)):
+        raise ValueError("a blob has an impossible name")
+    described.pop("key")
+    stack = Stack(**{**described, "name": name or described["name"]})
+    return WholeStack(
+        stack=stack,
+        resources=[_row(data) for data in document["resources"]],
+        outputs=[Output(**data) for data in document["outputs"]],
+        runs=[_run(stack.id, data) for data in document["runs"]],
+        keys=keys,
+        blobs=blobs,
+    )
+
+
+def _row(data: Mapping[str, Any]) -> ResourceRow:
+    carry = data["carry"]
+    return ResourceRow(
+        **{
+            **data,
+            "address": Address.parse(data["address"]),
+            "carry": carry and Carry(**{**carry, "diff": tuple(carry["diff"])}),
+            "drift": tuple(data["drift"]),
+        }
+    )
+
+
+def _run(stack_id: str, data: Mapping[str, Any]) -> StoredRun:
+    fields = dict(data)
+    operations, events = fields.pop("operations"), fields.pop("events")
+    run = Run(**{**fields, "stack": stack_id})
+    return StoredRun(
+        run=run,
+        operations=[
+            Operation(
+                **{
+                    **operation,
+                    "run": run.id,
+                    "address": Address.parse(operation["address"]),
+                    "diff": tuple(operation["diff"]),
+                    "command": tuple(operation["command"]),
+                }
+            )
+            for operation in operations
+        ],
+        events=[StoredEvent(**{**event, "run": run.id}) for event in events],
+    )
+
+
+def _blobs_in(value: Value) -> Iterator[str]:
+    """Yields the names of the blobs that are named anywhere in ``value``."""
+    if isinstance(value, Mapping):
+        blob = value.get("$blob")
+        if isinstance(blob, str):
+            yield blob
+        for item in value.values():
+            yield from _blobs_in(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _blobs_in(item)
+
+
+def _blob_values(folder: str, keys: list[str]) -> dict[str, str]:
+    blobs = Blobs(folder)
+    return {
+        key: base64.b64encode(Path(blobs.path(key)).read_bytes()).decode("ascii")
+        for key in keys
+        if blobs.exists(key)
+    }
+
+
+def _keep_blobs(blobs: Blobs, given: Mapping[str, str]) -> None:
+    """Keeps the blobs of a document; each must have the name that its bytes give it."""
+    for key, encoded in given.items():
+        try:
+            blobs.put_as(key, base64.b64decode(encoded, validate=True))
+        except ValueError as error:
+            raise UsageError(f"a blob of the document is damaged: {error}") from None
+
+
+def _key_id(folder: str) -> str | None:
+    return Sealer.load(folder).key_id if (Path(folder) / "key").exists() else None
+
+
+def _other_key(document: Mapping[str, Any], folder: str) -> bool:
+    key = document["stack"].get("key")
+    return key is not None and key != _key_id(folder)
+
+
+def _is_sealed(row: ResourceRow) -> bool:
+    return any("sealed" in str(part) for part in (row.params, row.origin))

@@ -1,0 +1,192 @@
+"""One Lua interpreter: sandboxed, bounded in memory, interruptible from any thread."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lupa import lua54
+
+from sloth_runner.core.values import raw
+
+PARTS = (
+    "codec",
+    "errors",
+    "coroutines",
+    "answers",
+    "sandbox",
+    "goroutines",
+    "tasks",
+    "modules",
+    "files",
+)
+HEADROOM = 1024 * 1024
+"""What a crossing may need beside its value, in bytes."""
+RESERVE = 8 * HEADROOM
+"""How far a program may creep over its limit by crossing at the brim, in bytes."""
+_LIFTED = 1 << 46
+_EVERYTHING = 0
+
+Reply = tuple[Any, ...] | None
+
+
+class OutOfMemory(Exception):
+    """A coroutine that can only be closed: the program is far over its limit."""
+
+
+class Thread:
+    """A top coroutine of Lua: a task, a goroutine or a function that Python calls."""
+
+    __slots__ = ("coroutine", "send")
+
+    def __init__(self, coroutine: Any) -> None:
+        self.coroutine = coroutine
+        self.send: Callable[[Any], Any] = coroutine.send
+
+
+class Interpreter:
+    """Loads the prelude and a program, and resumes coroutines.
+
+    Nothing of Python is reachable in it but a function that the hook asks whether to stop;
+    only byte strings and numbers cross. The memory limit holds while Lua runs; while Python
+    does, it is lifted, because an allocation that fails there aborts the process.
+    """
+
+    def __init__(
+        self, *, folder: str, plan: bool, max_memory: int, seed: int, clock: float | None
+    ) -> None:
+        self._limit = max_memory
+        self._raised: set[int] = set()
+        self._collected = 0
+        self._runtime = lua54.LuaRuntime(
+            encoding=None,
+            source_encoding="utf-8",
+            attribute_filter=_refuse,
+            register_eval=False,
+            register_builtins=False,
+            unpack_returned_tuples=True,
+            max_memory=_LIFTED,
+        )
+        sources = [_source(name) for name in PARTS]
+        flag = self._raised.__contains__
+        self._entry, self._compile, self._close, self._stopped, self._unclaimed = (
+            self._runtime.execute(
+                _source("prelude"),
+                flag,
+                plan,
+                raw(folder),
+                raw(str(Path.cwd())),
+                seed,
+                clock,
+                len(sources),
+                *sources,
+                name="=(sloth-runner)",
+                mode="t",
+            )
+        )
+
+    @property
+    def limit(self) -> int:
+        """How much memory the program may use, in bytes."""
+        return self._limit
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether everything is to stop."""
+        return _EVERYTHING in self._raised
+
+    def interrupt(self, number: int = _EVERYTHING) -> None:
+        """Stops an attempt, or everything, at the next look of the hook; from any thread."""
+        self._raised.add(number)
+
+    def is_raised(self, number: int) -> bool:
+        """Whether an attempt, or everything, is to stop."""
+        return number in self._raised or self.interrupted
+
+    def lower(self, number: int) -> None:
+        """Forgets that an attempt was to stop."""
+        self._raised.discard(number)
+
+    def compile(self, source: bytes, name: str) -> str | None:
+        """Compiles the program; returns what is wrong with it, in Lua's words, or None."""
+        why = self._compile(source, raw(name))
+        return None if why is None else why.decode("utf-8", "replace")
+
+    def thread(self, kind: str, number: int, first: Any = None, second: Any = None) -> Thread:
+        """Makes a coroutine that runs ``kind`` for the attempt with that number."""
+        return Thread(self._entry.coroutine(kind.encode(), number, first, second))
+
+    def resume(self, thread: Thread, reply: Reply) -> tuple[Any, ...]:
+        """Runs ``thread`` until its next operation, which is returned.
+
+        Raises lua54.LuaError where even the prelude could not go on, and OutOfMemory when
+        the limit is exceeded for good.
+        """
+        runtime = self._runtime
+        size = len(reply[1]) if reply is not None and len(reply) > 1 else 0
+        limit = self._limit
+        if runtime.get_memory_used(True) + size + HEADROOM > limit:
+            reply, limit = self._at_the_brim(reply, size)
+        runtime.set_max_memory(limit, True)
+        try:
+            request = thread.send(reply)
+        except StopIteration:
+            return (b"done",)
+        finally:
+            runtime.set_max_memory(_LIFTED, True)
+        return request if type(request) is tuple else (request,)
+
+    def close_thread(self, thread: Thread) -> bytes | None:
+        """Closes a coroutine for good; its ``<close>`` variables run, for a limited time.
+
+        Returns what it had to say and could not, encoded.
+        """
+        try:
+            result: bytes | None = self._bounded(self._close, thread.coroutine)
+        except lua54.LuaError:
+            return None
+        return result
+
+    def stopped(self, number: int) -> tuple[bytes | None, int | None, bytes] | None:
+        """Returns file, line and reason where an attempt was stopped without a yield."""
+        found: tuple[bytes | None, int | None, bytes] | None = self._stopped(number)
+        return found
+
+    def unclaimed(self, number: int) -> bytes | None:
+        """Returns the failure of a goroutine that nobody waited for, encoded."""
+        found: bytes | None = self._bounded(self._unclaimed, number)
+        return found
+
+    def _bounded(self, function: Any, *arguments: Any) -> Any:
+        """Calls a function of the prelude that may run what a workflow wrote."""
+        runtime = self._runtime
+        runtime.set_max_memory(max(self._limit, runtime.get_memory_used(True)) + HEADROOM, True)
+        try:
+            return function(*arguments)
+        finally:
+            runtime.set_max_memory(_LIFTED, True)
+
+    def _at_the_brim(self, reply: Reply, size: int) -> tuple[Reply, int]:
+        """Makes room; where there is none, the answer becomes an error and a little room.
+
+        Not at each crossing anew: collecting takes time in proportion to the memory in use.
+        """
+        runtime, limit = self._runtime, self._limit
+        if runtime.get_memory_used(True) > self._collected + HEADROOM // 4 or size > HEADROOM:
+            runtime.gccollect()
+            self._collected = runtime.get_memory_used(True)
+        used = runtime.get_memory_used(True)
+        if used + size + HEADROOM <= limit:
+            return reply, limit
+        if used > limit + RESERVE:
+            raise OutOfMemory
+        return (None if reply is None else (5,)), max(limit, used + HEADROOM)
+
+
+def _refuse(_object: object, name: object, _setting: bool) -> str:
+    raise AttributeError(name)
+
+
+@functools.cache
+def _source(name: str) -> bytes:
+    return (Path(__file__).with_name("prelude") / f"{name}.lua").read_bytes()

@@ -1,0 +1,266 @@
+-- The two directions of the border: a Lua value as MessagePack bytes, and back.
+--
+-- Only byte strings and small numbers cross between Lua and Python, never a table: a string is
+-- the one value that can be taken out of Lua without allocating in it, so that a program which
+-- has filled its memory cannot bring the process down by making a call.
+
+local S = ...
+local raw = S.raw
+local byte, char, sub, pack, unpack, rep, format =
+  raw.byte, raw.char, raw.sub, raw.pack, raw.unpack, raw.rep, raw.format
+local concat, type, next, rawget, rawlen = raw.concat, raw.type, raw.next, raw.rawget, raw.rawlen
+local math_type, tointeger, utf8_len, error = raw.math_type, raw.tointeger, raw.utf8_len, raw.error
+local tostring, setmetatable, huge = raw.tostring, raw.setmetatable, raw.huge
+
+local DEPTH = 100
+
+local null = setmetatable({}, {
+  __tostring = function() return "null" end,
+  __newindex = function() error("json.null cannot be changed", 2) end,
+  __metatable = false,
+})
+local arrays = setmetatable({}, { __mode = "k" })
+local unknown, proxied = S.unknown, S.proxied
+
+local FIXED, SHORT, SMALL = {}, {}, {}
+for size = 0, 255 do
+  SHORT[size] = char(0xd9, size)
+  if size < 32 then FIXED[size] = char(0xa0 + size) end
+  if size < 128 then SMALL[size] = char(size) end
+end
+
+-- Where in a value the encoder is, for its messages: keys from the outside in.
+local function spelled(path, depth)
+  local parts = {}
+  for level = 1, depth do
+    local key = path[level]
+    if type(key) == "string" then
+      parts[#parts + 1] = (#parts > 0 and "." or "") .. key
+    else
+      parts[#parts + 1] = format("[%s]", tostring(key))
+    end
+  end
+  return concat(parts)
+end
+
+local function refuse(state, depth, what)
+  local where = spelled(state.path, depth)
+  error({ not_data = (where == "" and "it" or where) .. " " .. what }, 0)
+end
+
+local function header(count, small, limit, wide16, wide32)
+  if count < limit then return char(small + count) end
+  if count < 65536 then return pack(">BI2", wide16, count) end
+  return pack(">BI4", wide32, count)
+end
+
+local function put_string(state, n, value)
+  local out, size = state.out, #value
+  if utf8_len(value) then
+    out[n + 1] = FIXED[size] or SHORT[size]
+      or (size < 65536 and pack(">BI2", 0xda, size) or pack(">BI4", 0xdb, size))
+  else
+    state.rough = true
+    out[n + 1] = pack(">BI4", 0xc6, size)
+  end
+  out[n + 2] = value
+  return n + 2
+end
+
+local function put_number(state, n, value, depth)
+  local whole = tointeger(value)
+  if whole then
+    state.out[n + 1] = SMALL[whole] or pack(">Bi8", 0xd3, whole)
+  elseif value ~= value or value == huge or value == -huge then
+    refuse(state, depth, "is not a finite number")
+  else
+    -- A whole number beyond 64 bits becomes an integer on the other side.
+    state.rough = state.rough or value % 1 == 0
+    state.out[n + 1] = pack(">Bd", 0xcb, value)
+  end
+  return n + 1
+end
+
+local put
+
+local function put_list(state, n, list, count, depth)
+  local seen = 0
+  for key in next, list do
+    seen = seen + 1
+    local index = math_type(key) == "integer" and key or nil
+    if not index or index < 1 or index > count then
+      refuse(state, depth, format(
+        "has the key %s beside a list of %d: a table is either a list or has names",
+        type(key) == "string" and format("%q", key) or tostring(key), count))
+    end
+  end
+  if seen ~= count then refuse(state, depth, "is a list with holes") end
+  state.out[n + 1] = header(count, 0x90, 16, 0xdc, 0xdd)
+  n = n + 1
+  for index = 1, count do
+    state.path[depth + 1] = index
+    n = put(state, n, rawget(list, index), depth + 1)
+  end
+  return n
+end
+
+local function put_map(state, n, map, depth)
+  local place, count = n + 1, 0
+  n = place
+  for key, value in next, map do
+    if type(key) ~= "string" then
+      refuse(state, depth, format("has the key %s (a %s): a table is either a list from 1 on, "
+        .. "or has names", tostring(key), type(key)))
+    end
+    n = put_string(state, n, key)
+    state.path[depth + 1] = key
+    n = put(state, n, value, depth + 1)
+    count = count + 1
+  end
+  state.out[place] = header(count, 0x80, 16, 0xde, 0xdf)
+  return n
+end
+
+local function put_table(state, n, value, depth)
+  if value == null then
+    state.out[n + 1] = "\xc0"
+    return n + 1
+  end
+  local blank = unknown[value]
+  if blank and not state.lenient then S.stop(blank) end
+  state.partial = state.partial or blank ~= nil
+  if state.within[value] then refuse(state, depth, "contains itself") end
+  if depth >= DEPTH then refuse(state, DEPTH, format("is nested deeper than %d", DEPTH)) end
+  state.within[value] = true
+  local content = proxied[value] or value
+  local count = rawlen(content)
+  if count > 0 then
+    n = put_list(state, n, content, count, depth)
+  elseif next(content) == nil then
+    n = n + 1
+    state.out[n] = (arrays[value] or arrays[content]) and "\x90" or "\x80"
+  else
+    n = put_map(state, n, content, depth)
+  end
+  state.within[value] = nil
+  return n
+end
+
+function put(state, n, value, depth)
+  local kind = type(value)
+  if kind == "string" then return put_string(state, n, value) end
+  if kind == "table" then return put_table(state, n, value, depth) end
+  if kind == "number" then return put_number(state, n, value, depth) end
+  if kind == "boolean" then
+    state.out[n + 1] = value and "\xc3" or "\xc2"
+  elseif kind == "nil" then
+    state.out[n + 1] = "\xc0"
+  elseif kind == "function" and state.functions then
+    return put_map(state, n, { ["$function"] = S.keep(value) }, depth)
+  else
+    refuse(state, depth, format("is a %s, which is not data", kind))
+  end
+  return n + 1
+end
+
+local function new_state(functions, lenient)
+  return { out = { "\0" }, path = {}, within = {}, functions = functions, lenient = lenient }
+end
+
+-- Returns the bytes of one value; the first byte is 1 where the text in it is not all UTF-8.
+-- Raises a table { not_data = why } for what is not data.
+local function encode(value, functions, lenient)
+  local state = new_state(functions, lenient)
+  put(state, 1, value, 0)
+  if state.rough then state.out[1] = "\1" end
+  return concat(state.out), state.partial
+end
+
+-- Returns the bytes of the arguments of a call, as a list; nils at its end are left out.
+local function encode_arguments(functions, count, ...)
+  local state, given = new_state(functions), { ... }
+  while count > 0 and given[count] == nil do count = count - 1 end
+  local n = 2
+  state.out[2] = header(count, 0x90, 16, 0xdc, 0xdd)
+  for index = 1, count do
+    n = put(state, n, given[index], 0)
+  end
+  if state.rough then state.out[1] = "\1" end
+  return concat(state.out)
+end
+
+local get
+
+local function get_list(data, at, count)
+  local list = {}
+  if count == 0 then arrays[list] = true end
+  for index = 1, count do
+    local value
+    value, at = get(data, at)
+    if value == nil then value = null end
+    list[index] = value
+  end
+  return list, at
+end
+
+local function get_map(data, at, count)
+  local map = {}
+  for _ = 1, count do
+    local key, value
+    key, at = get(data, at)
+    value, at = get(data, at)
+    map[key] = value
+  end
+  return map, at
+end
+
+local function get_text(layout)
+  return function(data, at) return unpack(layout, data, at) end
+end
+
+local function get_counted(layout, read)
+  return function(data, at)
+    local count, after = unpack(layout, data, at)
+    return read(data, after, count)
+  end
+end
+
+local READ = {
+  [0xc0] = function(_, at) return nil, at end,
+  [0xc2] = function(_, at) return false, at end,
+  [0xc3] = function(_, at) return true, at end,
+  [0xc4] = get_text("s1"), [0xc5] = get_text(">s2"), [0xc6] = get_text(">s4"),
+  [0xca] = get_text(">f"), [0xcb] = get_text(">d"),
+  [0xcc] = get_text("B"), [0xcd] = get_text(">I2"), [0xce] = get_text(">I4"),
+  [0xcf] = function(data, at)
+    local value, after = unpack(">i8", data, at)
+    return value < 0 and value + 2.0 ^ 64 or value, after
+  end,
+  [0xd0] = get_text("b"), [0xd1] = get_text(">i2"), [0xd2] = get_text(">i4"),
+  [0xd3] = get_text(">i8"),
+  [0xd9] = get_text("s1"), [0xda] = get_text(">s2"), [0xdb] = get_text(">s4"),
+  [0xdc] = get_counted(">I2", get_list), [0xdd] = get_counted(">I4", get_list),
+  [0xde] = get_counted(">I2", get_map), [0xdf] = get_counted(">I4", get_map),
+}
+
+function get(data, at)
+  local mark = byte(data, at)
+  at = at + 1
+  if mark < 0x80 then return mark, at end
+  if mark >= 0xe0 then return mark - 256, at end
+  if mark >= 0xc0 then return READ[mark](data, at) end
+  if mark >= 0xa0 then
+    local last = at + mark - 0xa1
+    return sub(data, at, last), last + 1
+  end
+  if mark >= 0x90 then return get_list(data, at, mark - 0x90) end
+  return get_map(data, at, mark - 0x80)
+end
+
+S.null, S.arrays = null, arrays
+S.encode, S.encode_arguments = encode, encode_arguments
+-- The first byte is as in what `encode` returns; it is not needed in this direction.
+S.decode = function(data)
+  if data == nil then return nil end
+  return (get(data, 2))
+end

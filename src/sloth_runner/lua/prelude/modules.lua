@@ -1,0 +1,172 @@
+-- The modules: those that the engine carries out, and the pure ones.
+
+local S = ...
+local raw = S.raw
+local globals, type, format, concat, next = raw.globals, raw.type, raw.format, raw.concat, raw.next
+local tostring, select, error, min, sub = raw.tostring, raw.select, raw.error, raw.min, raw.sub
+local setmetatable, rawget, rawset, pcall = raw.setmetatable, raw.rawget, raw.rawset, raw.pcall
+local match, gmatch, byte, sort = raw.match, raw.gmatch, raw.byte, raw.sort
+local operate, complain, where = S.operate, S.complain, S.where
+
+local modules = {} -- name of a module -> its table
+S.modules = modules
+
+-- Did you mean.
+
+-- Returns how many letters must be changed, added, taken away or swapped.
+local function distance(left, right)
+  local before, row = nil, {}
+  for column = 0, #right do row[column] = column end
+  for line = 1, #left do
+    local following = { [0] = line }
+    for column = 1, #right do
+      local cost = byte(left, line) == byte(right, column) and 0 or 1
+      following[column] = min(row[column] + 1, following[column - 1] + 1, row[column - 1] + cost)
+      if before and line > 1 and column > 1 and byte(left, line) == byte(right, column - 1)
+        and byte(left, line - 1) == byte(right, column) then
+        following[column] = min(following[column], before[column - 2] + 1)
+      end
+    end
+    before, row = row, following
+  end
+  return row[#right]
+end
+
+-- Returns the nearest of the names that are keys of `known`, or nil.
+local function nearest(name, known)
+  local best, least
+  for other in next, known do
+    if type(other) == "string" then
+      local far = distance(name, other)
+      if far <= (#name < 4 and 1 or #name // 3) and (not least or far < least
+        or far == least and other < best) then
+        best, least = other, far
+      end
+    end
+  end
+  return best
+end
+
+-- Returns advice for an error about a global that does not exist, or nil.
+function S.near_global(text)
+  local name = type(text) == "string" and match(text, "%(global '([%w_]+)'%)")
+  local near = name and #name < 64 and rawget(globals, name) == nil and nearest(name, globals)
+  return near and format("did you mean '%s'?", near) or nil
+end
+
+-- Returns the table of a module; reading a name that it has not is an error with advice.
+local function module(name)
+  local found = modules[name]
+  if found then return found end
+  found = setmetatable({}, {
+    __index = function(self, key)
+      if type(key) ~= "string" then return nil end
+      local near = #key < 64 and nearest(key, self)
+      local names = {}
+      for other in next, self do names[#names + 1] = tostring(other) end
+      sort(names)
+      complain(format("%s has no function '%s'%s", name, key, near
+        and format("; did you mean '%s.%s'?", name, near) or "; it has: " .. concat(names, ", ")))
+    end,
+    __metatable = false,
+  })
+  modules[name] = found
+  local outer, key = match(name, "^(.+)%.([^.]+)$")
+  rawset(outer and module(outer) or globals, key or name, found)
+  return found
+end
+
+-- Calls of the engine.
+
+local function call(name, functions, ...)
+  local file, line = where(2)
+  local ok, bytes = pcall(S.encode_arguments, functions, select("#", ...), ...)
+  if not ok then
+    if type(bytes) == "table" and bytes.not_data then
+      complain(format("%s: a parameter %s", name, bytes.not_data))
+    end
+    error(bytes, 0)
+  end
+  return operate(name, "call", name, bytes, file, line)
+end
+S.call = call
+
+local KEEPS_FUNCTIONS = { ["resource.define"] = true }
+
+local function define(name)
+  local functions = KEEPS_FUNCTIONS[name]
+  local outer, key = match(name, "^(.+)%.([^.]+)$")
+  rawset(outer and module(outer) or globals, key or name, function(...)
+    return call(name, functions, ...)
+  end)
+end
+
+-- Facts are gathered when they are read first, once in an attempt of a task.
+local function facts_table()
+  local function all()
+    local attempt = S.current.attempt
+    attempt.facts = attempt.facts or call("facts", nil)
+    return attempt.facts
+  end
+  return setmetatable({}, {
+    __index = function(_, key) return all()[key] end,
+    __pairs = function() return next, all(), nil end,
+    __newindex = function() complain("facts cannot be changed") end,
+    __metatable = false,
+  })
+end
+
+-- Makes what the engine offers visible, once its names are known.
+function S.install(info)
+  for _, name in raw.ipairs(info.functions) do
+    if name == "facts" then
+      globals.facts = facts_table()
+    elseif name ~= "os.execute" and name ~= "io.popen" then
+      define(name)
+    end
+  end
+  globals.values = S.readonly(info.values, "values")
+  if S.plan then S.watch() end
+end
+
+-- Pure modules: Python does the work, with nothing but the values that it is given.
+
+local function pure(name)
+  return function(...)
+    local ok, bytes = pcall(S.encode_arguments, nil, select("#", ...), ...)
+    if not ok then
+      if type(bytes) == "table" and bytes.not_data then
+        complain(format("%s: the value %s", name, bytes.not_data))
+      end
+      error(bytes, 0)
+    end
+    return operate(name, "pure", name, bytes)
+  end
+end
+
+for _, name in raw.ipairs({ "json.encode", "json.decode", "json.pretty", "yaml.encode",
+  "yaml.decode", "template.render" }) do
+  local outer, key = match(name, "^(.+)%.([^.]+)$")
+  rawset(module(outer), key, pure(name))
+end
+globals.sha256 = pure("sha256")
+rawset(modules.json, "null", S.null)
+rawset(modules.json, "array", function(list)
+  if list == nil then list = {} end
+  if type(list) ~= "table" then complain("json.array: a list is needed, not " .. type(list)) end
+  S.arrays[list] = true
+  return list
+end)
+
+-- Saying.
+
+local function joined(...)
+  local parts = {}
+  for index = 1, select("#", ...) do parts[index] = tostring((select(index, ...))) end
+  return concat(parts, "\t")
+end
+
+globals.print = function(...) S.say("info", joined(...)) end
+for _, level in raw.ipairs({ "debug", "info", "warn", "error" }) do
+  rawset(module("log"), level, function(...) S.say(level, joined(...)) end)
+end

@@ -1,0 +1,194 @@
+"""A workflow in Lua, as the engine knows it (``engine.program.Program``)."""
+
+import itertools
+import posixpath
+import re
+import secrets
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from sloth_runner.core.errors import Location, UsageError, WorkflowError
+from sloth_runner.core.values import Value
+from sloth_runner.engine.program import MAIN, Context, TaskResult, TaskSpec, WorkflowSpec
+from sloth_runner.lua import codec
+from sloth_runner.lua.declarations import Declarations, Declared
+from sloth_runner.lua.driver import Attempt, Ended, Shared
+from sloth_runner.lua.interpreter import Interpreter
+from sloth_runner.lua.parking import Parking
+
+MEMORY = 512 * 1024 * 1024
+"""How much memory a workflow may use, in bytes."""
+
+
+class LuaProgram:
+    """A loaded file. Its body has not run yet: that is the task ``main``.
+
+    ``mode`` is "apply", "plan" (writes of Lua stay in memory) or "define" (the body runs up
+    to its first call of anything but ``resource.define``).
+    """
+
+    def __init__(self, interpreter: Interpreter, *, name: str, mode: str) -> None:
+        self._interpreter = interpreter
+        self._name = name
+        self._mode = mode
+        self._calls = 0
+        self._numbers = itertools.count(1)
+        self._declarations = Declarations()
+        self._shared = Shared(
+            interpreter=interpreter,
+            parking=Parking(),
+            declarations=self._declarations,
+            counted=self._counted,
+            define_only=mode == "define",
+        )
+
+    @classmethod
+    def load(
+        cls,
+        path: str,
+        *,
+        max_memory: int = MEMORY,
+        mode: str = "apply",
+        seed: int | None = None,
+        clock: float | None = None,
+    ) -> "LuaProgram":
+        """Reads and compiles the file at ``path``; nothing of it is run.
+
+        ``max_memory`` in bytes. ``seed`` is that of ``math.random`` (None: another each
+        time), ``clock`` what ``os.time`` answers, in seconds since 1970 (None: the real
+        time). Raises UsageError for a file that cannot be read, and WorkflowError with
+        the position of a mistake in its syntax.
+        """
+        full = posixpath.normpath(posixpath.join(str(Path.cwd()), path))
+        try:
+            source = Path(full).read_bytes()
+        except OSError as error:
+            raise UsageError(
+                f"{path}: {error.strerror}", hint="a workflow is a .lua or .sloth file"
+            ) from None
+        interpreter = Interpreter(
+            folder=posixpath.dirname(full),
+            plan=mode == "plan",
+            max_memory=max_memory,
+            seed=secrets.randbits(62) if seed is None else seed,
+            clock=clock,
+        )
+        name = posixpath.basename(full)
+        why = interpreter.compile(source, name)
+        if why is not None:
+            raise _syntax_error(why, name)
+        return cls(interpreter, name=name, mode=mode)
+
+    @property
+    def workflow(self) -> WorkflowSpec:
+        """What the ``workflow{}`` call said; empty before ``main`` has run."""
+        return self._declarations.workflow
+
+    @property
+    def tasks(self) -> Sequence[TaskSpec]:
+        """The declared tasks, in order."""
+        return [declared.spec for declared in self._declarations.tasks.values()]
+
+    @property
+    def calls(self) -> int:
+        """How many calls of modules the program has made so far."""
+        return self._calls
+
+    async def main(self, context: Context) -> TaskResult:
+        """Runs the body of the file; afterwards ``tasks`` is complete.
+
+        Raises LuaFailure, or the SlothError of a call or declaration that was not caught.
+        """
+        info = {
+            "hooks": {},
+            "functions": list(context.functions()),
+            "values": dict(context.values),
+        }
+        try:
+            ended = await self._attempt("main", context, info, Location(self._name, 1), None)
+        finally:
+            self._declarations.open = False
+        return _result(ended)
+
+    async def run(self, task: str, context: Context) -> TaskResult:
+        """Runs one attempt of a task: ``when``, ``run``, ``on_success`` or ``on_failure``.
+
+        Raises LuaFailure, or the SlothError of the call that failed and was not caught.
+        """
+        declared: Declared = self._declarations.tasks[task]
+        spec = declared.spec
+        info = {"hooks": dict(declared.hooks), "when": declared.when}
+        ended = await self._attempt("task", context, info, spec.location, spec.timeout)
+        return _result(ended)
+
+    async def invoke(self, function: int, arguments: Sequence[Value], context: Context) -> Value:
+        """Calls a Lua function that a call kept (``{"$function": number}``); returns its value.
+
+        Raises LuaFailure, or the SlothError of a call in it that failed and was not caught.
+        """
+        number = next(self._numbers)
+        thread = self._interpreter.thread("invoke", number, function, codec.encode(list(arguments)))
+        ended = await Attempt(self._shared, number, context, None).run(thread)
+        return ended.value
+
+    def interrupt(self) -> None:
+        """Stops Lua code at its next instruction, from any thread; ``run`` raises Cancelled."""
+        self._interpreter.interrupt()
+
+    def close(self) -> None:
+        """Forgets what is left; coroutines are closed where their task ends."""
+        self._shared.parking.close()
+        self._interpreter.interrupt()
+
+    async def _attempt(
+        self,
+        kind: str,
+        context: Context,
+        info: dict[str, Value],
+        place: Location | None,
+        deadline: float | None,
+    ) -> Ended:
+        number = next(self._numbers)
+        info |= {
+            "host": context.host,
+            "attempt": context.attempt,
+            "task": context.task or MAIN,
+            "preview": context.preview,
+        }
+        thread = self._interpreter.thread(kind, number, codec.encode(info))
+        with self._deadline(number, deadline):
+            return await Attempt(self._shared, number, context, place).run(thread)
+
+    @contextmanager
+    def _deadline(self, number: int, timeout: float | None) -> Iterator[None]:
+        """Stops the Lua code of an attempt after its timeout, in seconds.
+
+        The engine's own deadline needs a turn of the loop, which busy Lua code never gives.
+        """
+        if timeout is None:
+            yield
+            return
+        timer = threading.Timer(timeout, self._interpreter.interrupt, (number,))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            self._interpreter.lower(number)
+
+    def _counted(self) -> None:
+        self._calls += 1
+
+
+def _result(ended: Ended) -> TaskResult:
+    return TaskResult(value=ended.value, skipped=ended.skipped, unpredicted=ended.unpredicted)
+
+
+def _syntax_error(why: str, name: str) -> WorkflowError:
+    found = re.fullmatch(r"(?s)[^\n]*?:(\d+): (.*)", why)
+    if found is None:
+        return WorkflowError(why, location=Location(name, 1))
+    return WorkflowError(found[2], location=Location(name, int(found[1])))

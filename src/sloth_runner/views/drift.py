@@ -1,0 +1,108 @@
+"""What drifted, as text: recorded against actual, property by property, and since when."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from sloth_runner.core.events import ChangeItem, ResourceDrift
+from sloth_runner.views.text import Line, Look, Span, clean, line, padded
+from sloth_runner.views.words import count, host_prefix, value
+
+_INDENT = "       "
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """What a check of a stack found; addresses as text, ``unchecked`` with the reason."""
+
+    stack: str
+    checked: int
+    seconds: float
+    drifted: Sequence[ResourceDrift] = ()
+    missing: Sequence[ResourceDrift] = ()
+    unreachable: Sequence[str] = ()
+    unchecked: Sequence[tuple[str, str]] = ()
+    repaired: Sequence[str] = ()
+    fixed: bool = False
+    failed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DriftText:
+    """How drift is written; ``since`` puts a time of the record in words."""
+
+    look: Look
+    since: Callable[[str], str] = str
+    duration: Callable[[float], str] = str
+
+    def lines(self, found: Found) -> Iterator[Line]:
+        """Returns everything that a check found, what drifted first."""
+        yield from self._drifted(found)
+        yield from self._section("Not checked", "skipped", dict(found.unchecked))
+        unreachable = dict.fromkeys(found.unreachable, "its host does not answer")
+        yield from self._section("Unreachable", "failed", unreachable)
+        yield from self._section("Put back", "changed", dict.fromkeys(found.repaired, ""))
+        yield self._total(found)
+        yield from self._advice(found)
+
+    def _drifted(self, found: Found) -> Iterator[Line]:
+        events = [*found.drifted, *found.missing]
+        if not events:
+            return
+        yield line(Span(" Drifted", "bold"))
+        for event in events:
+            yield from self.one(event)
+        yield line()
+
+    def one(self, event: ResourceDrift) -> Iterator[Line]:
+        """Returns the lines of one resource that drifted."""
+        mark = self.look.mark("removed" if event.missing else "drift")
+        since = f"  since {self.since(event.since)}" if event.since else ""
+        gone = "  is gone" if event.missing else ""
+        name = host_prefix(event.host) + (event.res or "")
+        yield line("   ", mark, f" {name}{gone}", Span(since, "dim"))
+        if event.missing:
+            return
+        for item in event.changes:
+            yield self._property(item)
+
+    def _property(self, item: ChangeItem) -> Line:
+        name = padded(clean(item.path), 11)
+        if item.sensitive:
+            return line(f"{_INDENT}{name} (sensitive value differs)")
+        return line(f"{_INDENT}{name} recorded {value(item.old)}   actual {value(item.new)}")
+
+    def _section(self, title: str, outcome: str, entries: Mapping[str, str]) -> Iterator[Line]:
+        if not entries:
+            return
+        yield line(Span(f" {title}", "bold"))
+        for address, why in entries.items():
+            tail = f": {clean(why)}" if why else ""
+            yield line("   ", self.look.mark(outcome), f" {address.removeprefix('local/')}{tail}")
+        yield line()
+
+    def _total(self, found: Found) -> Line:
+        drifted = len(found.drifted) + len(found.missing)
+        spent = self.duration(found.seconds)
+        if not drifted and not found.unreachable:
+            rest = f", {len(found.unchecked)} not checked" if found.unchecked else ""
+            if found.checked == 0:
+                return line(f" {clean(found.stack)}: nothing to check{rest}.")
+            checked = count(found.checked, "resource")
+            return line(f" No drift: {checked} checked in {spent}, all as recorded{rest}.")
+        parts = [f"{drifted} drifted", f"{found.checked - drifted} in order"]
+        parts += [f"{len(found.unreachable)} unreachable"] if found.unreachable else []
+        parts += [f"{len(found.unchecked)} not checked"] if found.unchecked else []
+        parts += [f"{len(found.repaired)} put back"] if found.fixed else []
+        parts += [f"{found.failed} failed"] if found.failed else []
+        between = f" {self.look.sign('dot')} "
+        return line(f" {between.join(parts)} in {spent}")
+
+    def _advice(self, found: Found) -> Iterator[Line]:
+        if found.fixed or not (found.drifted or found.missing):
+            return
+        stack = clean(found.stack)
+        yield line(f" Put back:    sloth-runner stack drift {stack} --fix")
+        if found.drifted:
+            event = found.drifted[0]
+            address = f"{event.host}/{event.res}"
+            yield line(f" Keep as is:  sloth-runner stack accept {stack} '{address}'")

@@ -1,0 +1,275 @@
+"""What a person is told of a run or a plan, whatever the page: the common part of two views."""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from sloth_runner.core.events import (
+    CommandOutput,
+    Diagnostic,
+    Event,
+    LockWait,
+    Log,
+    Orphaned,
+    ProgramLoaded,
+    Recovered,
+    ResourceEnd,
+    ResourceProgress,
+    ResourceStart,
+    ResourceUnchanged,
+    StackOutput,
+    StreamStart,
+    Summary,
+    TaskEnd,
+    TaskStart,
+    Warned,
+)
+from sloth_runner.views.phrases import counts_line
+from sloth_runner.views.plan import PlanText, output_line
+from sloth_runner.views.report import Report
+from sloth_runner.views.text import Line, Look, Span, clean, line
+from sloth_runner.views.words import count, duration, host_prefix
+
+_RESULTS = {
+    "ok": "succeeded",
+    "failed": "failed",
+    "cancelled": "was cancelled",
+    "timeout": "ran out of time",
+}
+_TOUCHED = ("created", "changed", "removed", "ran", "failed", "carried", "unknown", "blocked")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Page:
+    """Where and how to write: results go to ``out``, talk to ``talk``, both line by line.
+
+    ``source`` and ``place`` are for reports (see ``views.report``); ``command`` is how the
+    program was called, for advice.
+    """
+
+    out: Callable[[Line], None]
+    talk: Callable[[Line], None]
+    look: Look
+    report: Report
+    plan: PlanText
+    quiet: bool = False
+    verbose: bool = False
+
+
+class Human:
+    """Follows the events of one run or plan and writes what matters: changes, then an end.
+
+    Subclasses say how a change and a task look. An event before the start of a run belongs
+    to the preview that is shown before it asks.
+    """
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.start: StreamStart | None = None
+        self._lock = threading.RLock()
+        self._plan: list[Event] = []
+        self._failures: list[Diagnostic] = []
+        self._outputs: list[StackOutput] = []
+        self._corrected: list[str] = []
+        self._orphans: list[str] = []
+        self._said_title = False
+
+    def __call__(self, event: Event) -> None:
+        """Takes one event; safe from any thread."""
+        with self._lock:
+            self._take(event)
+
+    def tick(self) -> None:
+        """Called now and then while a run goes on; MAY be overridden."""
+
+    def close(self) -> None:
+        """Ends the view; MAY be overridden."""
+
+    def show_plan(self, events: Sequence[Event], *, details: bool = False) -> None:
+        """Writes the plan of ``events``, for a person who is to be asked."""
+        with self._lock:
+            plan = self.page.plan
+            if details:
+                plan = PlanText(look=plan.look, place=plan.place)
+            for one in plan.lines(events):
+                self.page.out(one)
+
+    # what subclasses write
+
+    def changed(self, event: ResourceEnd) -> None:
+        """MUST: writes that a resource or an action ended, other than unchanged."""
+        raise NotImplementedError
+
+    def unchanged(self, event: ResourceUnchanged) -> None:
+        """MUST: writes that a resource was as declared; only with -v."""
+        raise NotImplementedError
+
+    def task_ended(self, event: TaskEnd) -> None:
+        """MAY: writes that a task ended."""
+
+    def working(self, event: Event) -> None:
+        """MAY: takes note of what is under way."""
+
+    def title(self) -> Line | None:
+        """MAY: returns the line that comes before the first change."""
+        return None
+
+    # the stream
+
+    @property
+    def applying(self) -> bool:
+        """Whether what comes now is done, not only predicted."""
+        return self.start is not None and self.start.kind != "plan"
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, StreamStart):
+            self.start = event
+            self._plan.clear()
+        elif isinstance(event, Diagnostic):
+            self._failures.append(event)
+        elif isinstance(event, Summary):
+            self._end(event)
+        elif isinstance(event, Warned):
+            self._warn(event)
+        elif isinstance(event, LockWait):
+            self.page.talk(line(f" {_sentence(event.msg)}"))
+        elif not self.applying:
+            self._preview(event)
+        else:
+            self._apply(event)
+        self.working(event)
+
+    def _preview(self, event: Event) -> None:
+        if isinstance(event, Log):
+            if self.page.verbose:
+                self._say(event)
+        else:
+            self._plan.append(event)
+
+    def _apply(self, event: Event) -> None:
+        if isinstance(event, ResourceEnd):
+            self._resource_end(event)
+        elif isinstance(event, ResourceUnchanged):
+            if self.page.verbose:
+                self.headed()
+                self.unchanged(event)
+        elif isinstance(event, TaskEnd):
+            self.task_ended(event)
+        elif isinstance(event, Log):
+            if not self.page.quiet:
+                self._say(event)
+        elif isinstance(event, CommandOutput):
+            if self.page.verbose:
+                bar = self.page.look.sign("bar")
+                self.page.out(line(Span(f"       {bar} {clean(event.text)}", "dim")))
+        elif isinstance(event, StackOutput):
+            self._outputs.append(event)
+        elif isinstance(event, Orphaned):
+            self._orphans.append(host_prefix(event.host) + (event.res or ""))
+        elif isinstance(event, Recovered):
+            self.page.talk(line(f" {_sentence(event.msg)}"))
+
+    def _resource_end(self, event: ResourceEnd) -> None:
+        if event.outcome == "skipped" and not self.page.verbose:
+            return
+        if event.cause == "corrective":
+            self._corrected.append(host_prefix(event.host) + (event.res or ""))
+        self.headed()
+        self.changed(event)
+
+    def headed(self) -> None:
+        """Writes the title, if it was not written yet."""
+        if not self._said_title:
+            self._said_title = True
+            title = None if self.page.quiet else self.title()
+            if title is not None:
+                self.page.out(title)
+
+    def _say(self, event: Log) -> None:
+        style = {"error": "failed", "warn": "changed"}.get(event.level, "")
+        for text in event.text.split("\n"):
+            self.page.out(line(Span(clean(text), style)))
+
+    def _warn(self, event: Warned) -> None:
+        self.page.talk(line(Span("warning", "changed"), f": {clean(event.msg)}"))
+        if event.hint:
+            self.page.talk(line(f"   {clean(event.hint)}"))
+
+    # the end
+
+    def _end(self, summary: Summary) -> None:
+        if self.applying:
+            self._end_of_run(summary)
+        else:
+            self._end_of_plan(summary)
+        if self._failures:
+            self.page.talk(line())
+            for one in self.page.report.all(self._failures):
+                self.page.talk(one)
+
+    def _end_of_plan(self, summary: Summary) -> None:
+        shown = any(isinstance(event, ResourceEnd | StackOutput) for event in self._plan)
+        if shown or not self._failures:
+            title = self.title()
+            if title is not None and not self.page.quiet:
+                self.page.out(title)
+                self.page.out(line())
+            for one in self.page.plan.lines(self._plan, unchanged=summary.unchanged):
+                self.page.out(one)
+
+    def _end_of_run(self, summary: Summary) -> None:
+        out, quiet = self.page.out, self.page.quiet
+        touched = any(getattr(summary, name) for name in _TOUCHED)
+        if quiet and not touched and summary.exit == 0:
+            return
+        if self._outputs and not quiet:
+            out(line(Span(" Outputs", "bold")))
+            for output in self._outputs:
+                out(output_line(output))
+        if not touched and summary.exit == 0:
+            out(line(f" {nothing_to_do(summary)}"))
+        else:
+            self._counts(summary)
+        if quiet:
+            return
+        if self._corrected:
+            out(line(f" Corrected what differed from the last run: {', '.join(self._corrected)}"))
+        if summary.orphaned:
+            out(self._orphaned(summary.orphaned))
+
+    def _counts(self, summary: Summary) -> None:
+        number = f" {self.start.n}" if self.start is not None and self.start.n else ""
+        kind = self.start.kind.capitalize() if self.start is not None else "Run"
+        style = {"ok": "bold"}.get(summary.result, "failed")
+        result = _RESULTS.get(summary.result, clean(summary.result))
+        text = f" {kind}{number} {result} in {duration(summary.seconds)}"
+        self.page.out(line(Span(text, style)))
+        counts = {name: getattr(summary, name) for name in (*_TOUCHED, "unchanged", "skipped")}
+        if any(counts.values()):
+            self.page.out(line("   ", *counts_line(counts, self.page.look)))
+        if summary.result == "cancelled":
+            self.page.out(line("   The record is consistent; the next run goes on from here."))
+
+    def _orphaned(self, number: int) -> Line:
+        some = f": {', '.join(self._orphans[:5])}" if self._orphans else ""
+        more = f" and {len(self._orphans) - 5} more" if len(self._orphans) > 5 else ""
+        return line(f" {count(number, 'resource')} no longer declared, kept{some}{more}")
+
+
+def nothing_to_do(summary: Summary) -> str:
+    """Returns the line of a run that found everything as declared."""
+    if not summary.checked:
+        return "Nothing to do: the workflow manages nothing."
+    skipped = f" ({count(summary.skipped, 'action')} skipped)" if summary.skipped else ""
+    checked = count(summary.checked - summary.skipped, "resource")
+    spent = duration(summary.seconds)
+    return f"Nothing to do: {checked} checked in {spent}, all as declared{skipped}."
+
+
+def _sentence(text: str) -> str:
+    shown = clean(text)
+    return shown[:1].upper() + shown[1:]
+
+
+WORKING = (ResourceStart, ResourceProgress, ResourceEnd, TaskStart, TaskEnd, ProgramLoaded)
+"""The events that change what is under way."""

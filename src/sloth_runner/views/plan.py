@@ -1,0 +1,183 @@
+"""A plan as text: what would be done, property by property, and what cannot be known."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sloth_runner.core.events import (
+    ChangeItem,
+    Event,
+    Orphaned,
+    ResourceEnd,
+    StackOutput,
+    TaskEnd,
+)
+from sloth_runner.views.phrases import VERBS, counts_line, lines_changed
+from sloth_runner.views.text import Line, Look, Span, cells, clean, line, padded, shorten
+from sloth_runner.views.words import count, host_prefix, value
+
+_INDENT = "       "
+_COLUMN = 12
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlanText:
+    """How a plan is written; ``diff_lines`` limits each text diff (None: all of it)."""
+
+    look: Look
+    place: Callable[[str], str] = str
+    diff_lines: int | None = None
+
+    def lines(self, events: Sequence[Event], *, unchanged: int | None = None) -> Iterator[Line]:
+        """Returns the plan of ``events``; ``unchanged`` is how many need nothing, if known."""
+        found = _Found.of(events)
+        for task, group in found.by_task.items():
+            yield line(Span(f" {clean(task)}", "bold"))
+            for event in group:
+                yield from self.operation(event)
+            yield line()
+        yield from self._outputs(found.outputs)
+        yield from self._open(found.open_tasks)
+        yield line(" Plan: ", *self.totals(found, unchanged))
+        final = sum(1 for event in found.all if event.undo)
+        if final:
+            yield line(f"       {count(final, 'operation')} cannot be undone")
+
+    def operation(self, event: ResourceEnd) -> Iterator[Line]:
+        """Returns the lines of one operation."""
+        yield self._headline(event)
+        if event.outcome == "failed":
+            yield line(Span(f"{_INDENT}{clean(event.reason or 'would fail')}", "failed"))
+        if event.carried:
+            yield line(f"{_INDENT}changed in an earlier run, and not yet followed through")
+        else:
+            for item in event.changes:
+                yield from self._change(item, event.outcome)
+        yield from self._notes(event)
+
+    def totals(self, found: "_Found", unchanged: int | None) -> Line:
+        """Returns the counts of a plan, "nothing to do" where they are all zero."""
+        counts = dict(found.counts)
+        if unchanged:
+            counts["unchanged"] = unchanged
+        if not any(counts.get(name) for name in counts if name != "unchanged"):
+            checked = f" ({count(unchanged, 'resource')} checked)" if unchanged else ""
+            return line(f"nothing to do{checked}")
+        words = {**VERBS, "carried": "to follow through", "unknown": "not predicted"}
+        return counts_line(counts, self.look, words)
+
+    def _headline(self, event: ResourceEnd) -> Line:
+        name = host_prefix(event.host) + (event.res or "")
+        place = self.place(event.loc) if event.loc else ""
+        undo = "" if event.outcome != "ran" or not event.undo else "cannot be undone"
+        width = self.look.width
+        room = None if width is None else width - 7 - len(place) - (len(undo) + 2 if undo else 0)
+        name = shorten(name, room, self.look)
+        spans = [Span("   "), self.look.mark(event.outcome), Span(f" {name}")]
+        if undo:
+            spans.append(Span(f"  {undo}", "dim"))
+        if place:
+            gap = 2 if width is None else width - sum(cells(s.text) for s in spans) - len(place)
+            spans.append(Span(" " * max(gap, 2) + place, "dim"))
+        return tuple(spans)
+
+    def _change(self, item: ChangeItem, outcome: str) -> Iterator[Line]:
+        look = self.look
+        name = padded(clean(item.path), _COLUMN - 1) + " "
+        if item.sensitive:
+            same = item.old is None or item.new is None
+            what = "(sensitive)" if same else "(sensitive value differs)"
+            yield line(f"{_INDENT}{name}{what}")
+        elif item.diff:
+            yield line(f"{_INDENT}{name}{lines_changed(item.diff, look, new=item.old is None)}")
+            yield from self._diff(item.diff)
+        elif outcome == "removed" or item.new is None:
+            yield line(f"{_INDENT}{name}{value(item.old)} {look.sign('arrow')} (absent)")
+        else:
+            yield line(f"{_INDENT}{name}{value(item.old)} {look.sign('arrow')} {value(item.new)}")
+
+    def _diff(self, text: str) -> Iterator[Line]:
+        lines = text.split("\n")
+        shown = lines if self.diff_lines is None else lines[: self.diff_lines]
+        for one in shown:
+            style = {"+": "created", "-": "removed", "@": "dim", "\\": "dim"}.get(one[:1], "")
+            yield line(Span(f"{_INDENT}  {clean(one)}", style))
+        hidden = len(lines) - len(shown)
+        if hidden:
+            yield line(Span(f"{_INDENT}  ({count(hidden, 'more line')} of this diff)", "dim"))
+
+    def _notes(self, event: ResourceEnd) -> Iterator[Line]:
+        if event.follows:
+            follows = event.follows.removeprefix("local/")
+            yield line(
+                f"{_INDENT}",
+                self.look.mark("unknown"),
+                f" follows {follows}:",
+                " may turn out created, changed or unchanged",
+            )
+        if event.cause == "corrective":
+            yield line(f"{_INDENT}it differs from what the last run left")
+        if event.note:
+            yield line(f"{_INDENT}{clean(event.note)}")
+        if event.undo and event.outcome != "ran":
+            yield line(f"{_INDENT}", self.look.mark("failed"), f" {_undo(event.undo)}")
+
+    def _outputs(self, outputs: Sequence[StackOutput]) -> Iterator[Line]:
+        if not outputs:
+            return
+        yield line(Span(" Outputs", "bold"))
+        for output in outputs:
+            yield output_line(output)
+        yield line()
+
+    def _open(self, tasks: Sequence[TaskEnd]) -> Iterator[Line]:
+        if not tasks:
+            return
+        yield line(Span(" Not predicted", "bold"))
+        for task in tasks:
+            why = clean(task.unpredicted or "it depends on what cannot be known yet")
+            yield line(
+                "   ", self.look.mark("unknown"), f" task {clean(task.task or '')}: past {why}"
+            )
+        yield line()
+
+
+def output_line(output: StackOutput) -> Line:
+    """Returns the line of an output that was, or would be, set."""
+    shown = "(sensitive)" if output.sensitive else value(output.value)
+    return line(f"   {clean(output.key)} = {shown}")
+
+
+def _undo(text: str) -> str:
+    shown = clean(text)
+    return shown if "undone" in shown else f"cannot be undone: {shown}"
+
+
+@dataclass(kw_only=True, slots=True)
+class _Found:
+    """The events of a plan, sorted by what they are."""
+
+    all: list[ResourceEnd] = field(default_factory=list)
+    by_task: dict[str, list[ResourceEnd]] = field(default_factory=dict)
+    outputs: list[StackOutput] = field(default_factory=list)
+    open_tasks: list[TaskEnd] = field(default_factory=list)
+    orphans: list[Orphaned] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, events: Iterable[Event]) -> "_Found":
+        found = cls()
+        for event in events:
+            if isinstance(event, ResourceEnd) and event.outcome not in ("unchanged", "skipped"):
+                found.all.append(event)
+                found.by_task.setdefault(event.task or "main", []).append(event)
+            elif isinstance(event, StackOutput):
+                found.outputs.append(event)
+            elif isinstance(event, TaskEnd) and event.outcome == "unknown":
+                found.open_tasks.append(event)
+        return found
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        counts: dict[str, int] = {"unknown": len(self.open_tasks)}
+        for event in self.all:
+            counts[event.outcome] = counts.get(event.outcome, 0) + 1
+        return counts

@@ -1,0 +1,345 @@
+"""The preview tells the truth and cannot write, and a run keeps to what was shown."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.script import Ctx, Deployment
+from sloth_runner.core.errors import Cancelled
+from sloth_runner.core.events import ResourceEnd, TaskEnd
+from sloth_runner.engine.plan import Plan
+
+Facts = dict[str, tuple[Any, ...]]
+
+
+def facts(top: Path) -> Facts:
+    """Everything about a tree that a write would change, times and inodes too."""
+    found: Facts = {}
+    for path in [top, *top.rglob("*")]:
+        stat = path.lstat()
+        body = path.read_bytes() if path.is_file() else None
+        found[str(path)] = (stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_mode, body)
+    return found
+
+
+def keep(deployment: Deployment, *names: str, task: str = "keep", **more: str) -> None:
+    async def body(ctx: Ctx) -> None:
+        for name in names:
+            await ctx("test.cell", path=deployment.path(name), **more)
+
+    deployment.task(task, body)
+
+
+def yes(plan: Plan) -> bool:
+    return True
+
+
+def test_a_preview_writes_nothing_at_all(deployment: Deployment) -> None:
+    deployment.put("b", value="other")
+    deployment.put("c", value="x")
+
+    async def body(ctx: Ctx) -> None:
+        await ctx("test.cell", path=deployment.path("a"), value="x")
+        await ctx("test.cell", path=deployment.path("b"), value="x")
+        await ctx("test.cell", path=deployment.path("c"), state="absent")
+        await ctx("test.poke", path=deployment.path("a"))
+        await ctx("stack.set_output", "key", "value")
+        await ctx("state.set", "key", "value")
+
+    deployment.task("t", body)
+    before = facts(deployment.folder)
+    ran = deployment.plan()
+    assert facts(deployment.folder) == before
+    assert ran.counts() == {"created": 1, "changed": 1, "removed": 1, "ran": 1}
+    assert ran.summary.exit == 0
+
+
+def test_a_preview_adds_nothing_to_a_record_that_is_there(deployment: Deployment) -> None:
+    keep(deployment, "a")
+    deployment.run()
+    before = (deployment.rows(), deployment.stored(), deployment.open_operations())
+    keep(deployment, "a", "b", value="new")
+    deployment.plan()
+    assert (deployment.rows(), deployment.stored(), deployment.open_operations()) == before
+
+
+def test_a_preview_finds_what_the_run_does(deployment: Deployment) -> None:
+    deployment.put("b", value="other")
+    keep(deployment, "a", "b", "c", value="x")
+    planned = deployment.plan()
+    ran = deployment.run()
+    assert [(e.res, e.outcome, e.changes) for e in planned.of(ResourceEnd)] == [
+        (e.res, e.outcome, e.changes) for e in ran.of(ResourceEnd)
+    ]
+    assert deployment.plan().counts() == {"unchanged": 3}
+
+
+def test_what_was_predicted_is_seen_by_later_calls(deployment: Deployment) -> None:
+    answers: list[Any] = []
+
+    async def body(ctx: Ctx) -> None:
+        for _ in range(2):
+            answers.append(await ctx("test.cell", path=deployment.path("a"), value="x"))
+
+    deployment.task("t", body)
+    ran = deployment.plan()
+    assert [a["status"] for a in answers] == ["created", "unchanged"]
+    assert answers[0]["after"] == answers[1]["before"] == {"value": "x"}
+    assert ran.counts() == {"created": 1, "unchanged": 1}
+
+
+def test_outputs_and_keys_are_read_back_in_the_preview_only(deployment: Deployment) -> None:
+    seen: list[Any] = []
+
+    async def body(ctx: Ctx) -> None:
+        seen.append(await ctx("state.get", "n", 7))
+        await ctx("state.set", "n", 1)
+        seen.append(await ctx("state.increment", "n", 4))
+        seen.append(await ctx("state.compare_swap", "n", 5, 6))
+        seen.append(await ctx("state.compare_swap", "n", 5, 9))
+        seen.append(await ctx("state.keys", ""))
+        seen.append(await ctx("state.delete", "n"))
+        seen.append(await ctx("state.get", "n", 7))
+        await ctx("stack.set_output", "url", "http://x")
+        seen.append(await ctx("stack.get_output", "url"))
+
+    deployment.task("t", body)
+    expected = [7, 5, True, False, ["n"], True, 7, "http://x"]
+    deployment.plan()
+    assert seen == expected
+    seen.clear()
+    deployment.run()
+    assert seen == expected
+
+
+def test_the_keys_of_a_stack_are_its_own_in_the_first_preview_too(deployment: Deployment) -> None:
+    seen: list[Any] = []
+
+    async def body(ctx: Ctx) -> None:
+        await ctx("state.set", "shared", 1)
+        seen.append(await ctx("stack.state.get", "shared", "not there"))
+        await ctx("stack.state.set", "own", 2)
+        seen.append(await ctx("state.get", "own", "not there"))
+        seen.append(await ctx("stack.state.get", "own"))
+
+    deployment.task("t", body)
+    deployment.plan()
+    assert seen == ["not there", "not there", 2]
+
+
+def test_what_an_earlier_change_may_touch_is_marked(deployment: Deployment) -> None:
+    deployment.put("conf", value="x")
+
+    async def body(ctx: Ctx) -> None:
+        await ctx("test.thing", deployment.path("thing"))
+        await ctx("test.cell", path=deployment.path("conf"), value="x")
+
+    deployment.task("t", body)
+    plan = deployment.plan()
+    thing, conf = plan.of(ResourceEnd)
+    assert (thing.outcome, thing.follows) == ("created", None)
+    assert (conf.outcome, conf.follows) == ("changed", "local/thing:" + deployment.path("thing"))
+    ran = deployment.confirmed(yes)
+    assert ran.counts() == {"created": 1, "unchanged": 1}
+    assert deployment.plan().counts() == {"unchanged": 2}
+
+
+def test_a_change_far_away_is_followed_by_nothing(deployment: Deployment) -> None:
+    deployment.put("b", value="x")
+    keep(deployment, "a", "b", value="x")
+    assert deployment.plan().counts() == {"created": 1, "unchanged": 1}
+
+
+def test_a_look_at_what_an_earlier_change_may_touch_stops_the_task(
+    deployment: Deployment,
+) -> None:
+    async def body(ctx: Ctx) -> None:
+        await ctx("test.thing", deployment.path("thing"))
+        await ctx("test.glance", deployment.path("conf"))
+        await ctx("test.cell", path=deployment.path("after"))
+
+    async def after(ctx: Ctx) -> None:
+        await ctx("test.cell", path=deployment.path("last"))
+
+    deployment.task("t", body)
+    deployment.task("after", after, "t")
+    plan = deployment.plan()
+    ends = {e.task: (e.outcome, e.unpredicted) for e in plan.of(TaskEnd)}
+    assert ends["t"][0] == "unknown"
+    assert "test.glance of " + deployment.path("conf") in (ends["t"][1] or "")
+    assert ends["after"][0] == "unknown"
+    assert plan.summary.unknown == 2
+    assert plan.ends() == [
+        "thing:" + deployment.path("thing"),
+        "cell:" + deployment.path("last"),
+    ]
+
+
+def test_a_look_at_what_was_predicted_sees_the_prediction(deployment: Deployment) -> None:
+    answers: list[Any] = []
+
+    async def body(ctx: Ctx) -> None:
+        await ctx("file_ops.content", path=deployment.path("a"), content="new\n")
+        answers.append(await ctx("test.glance", deployment.path("a")))
+
+    deployment.task("t", body)
+    deployment.plan()
+    assert answers == ["new\n"]
+
+
+def test_the_output_of_an_action_is_unknown(deployment: Deployment) -> None:
+    answers: list[Any] = []
+
+    async def body(ctx: Ctx) -> None:
+        answers.append(await ctx.answer("test.poke", path=deployment.path("a")))
+
+    deployment.task("t", body)
+    deployment.plan()
+    [answer] = answers
+    assert answer.value["changed"] is True
+    assert "stdout" in answer.unknown
+    assert deployment.log("a") == []
+
+
+def test_a_guarded_action_asks_its_guard_in_the_preview_too(deployment: Deployment) -> None:
+    async def body(ctx: Ctx) -> None:
+        await ctx("test.poke", path=deployment.path("a"), creates=deployment.path("made"))
+        await ctx("test.cell", path=deployment.path("made"))
+        await ctx("test.poke", path=deployment.path("a"), creates=deployment.path("made"))
+
+    deployment.task("t", body)
+    assert deployment.plan().counts() == {"created": 1, "ran": 1, "skipped": 1}
+    assert deployment.run().counts() == {"created": 1, "ran": 1, "skipped": 1}
+    assert deployment.log("a") == ["poke"]
+
+
+def test_what_a_plan_refuses_is_told_and_nothing_is_done(deployment: Deployment) -> None:
+    deployment.fault("a", "blind")
+    keep(deployment, "a")
+    plan = deployment.plan()
+    assert (plan.counts(), plan.summary.exit) == ({"failed": 1}, 1)
+
+
+def test_a_plan_that_is_agreed_to_is_carried_out(deployment: Deployment) -> None:
+    shown: list[list[str]] = []
+
+    def confirm(plan: Plan) -> bool:
+        shown.append([e.res or "" for e in plan.shown if isinstance(e, ResourceEnd)])
+        return True
+
+    keep(deployment, "a", "b")
+    assert deployment.confirmed(confirm).counts() == {"created": 2}
+    assert [len(names) for names in shown] == [2]
+
+
+def test_a_plan_that_is_declined_changes_nothing(deployment: Deployment) -> None:
+    keep(deployment, "a")
+    with pytest.raises(Cancelled, match="declined") as caught:
+        deployment.confirmed(lambda plan: False)
+    assert caught.value.effects == ("nothing was changed",)
+    assert deployment.cell("a") is None
+
+
+def test_nobody_is_asked_when_there_is_nothing_to_do(deployment: Deployment) -> None:
+    keep(deployment, "a")
+    deployment.run()
+
+    def never(plan: Plan) -> bool:
+        raise AssertionError("asked")
+
+    assert deployment.confirmed(never).counts() == {"unchanged": 1}
+
+
+def test_a_machine_that_moved_makes_the_plan_stale(deployment: Deployment) -> None:
+    deployment.put("a", value="old")
+    keep(deployment, "a", value="new")
+
+    def meanwhile(plan: Plan) -> bool:
+        deployment.put("a", value="somebody else was here")
+        return True
+
+    ran = deployment.confirmed(meanwhile)
+    assert ran.summary.exit == 7
+    assert deployment.cell("a") == {"value": "somebody else was here"}
+    assert deployment.log("a") == []
+
+
+def test_doing_less_than_planned_is_no_error(deployment: Deployment) -> None:
+    keep(deployment, "a", "b", value="new")
+
+    def meanwhile(plan: Plan) -> bool:
+        deployment.put("a", value="new")
+        return True
+
+    ran = deployment.confirmed(meanwhile)
+    assert (ran.summary.exit, ran.counts()) == (0, {"created": 1, "unchanged": 1})
+
+
+def test_a_workflow_that_wants_something_else_now_is_stale(deployment: Deployment) -> None:
+    keep(deployment, "a", value="shown")
+
+    def meanwhile(plan: Plan) -> bool:
+        keep(deployment, "a", value="not shown")
+        return True
+
+    ran = deployment.confirmed(meanwhile)
+    assert ran.summary.exit == 7
+    assert deployment.cell("a") is None
+
+
+def test_an_action_that_was_not_shown_is_not_done(deployment: Deployment) -> None:
+    times = [1]
+
+    async def body(ctx: Ctx) -> None:
+        for _ in range(times[0]):
+            await ctx("test.poke", path=deployment.path("a"))
+
+    deployment.task("t", body)
+
+    def meanwhile(plan: Plan) -> bool:
+        times[0] = 3
+        return True
+
+    ran = deployment.confirmed(meanwhile)
+    assert ran.summary.exit == 7
+    assert deployment.log("a") == ["poke"]
+
+
+def test_a_task_that_could_not_be_predicted_may_go_on_after_yes(deployment: Deployment) -> None:
+    async def body(ctx: Ctx) -> None:
+        await ctx("test.thing", deployment.path("thing"))
+        await ctx("test.glance", deployment.path("conf"))
+        await ctx("test.cell", path=deployment.path("after"))
+
+    deployment.task("t", body)
+    ran = deployment.confirmed(yes)
+    assert (ran.summary.exit, ran.counts()) == (0, {"created": 2})
+
+
+def test_a_record_that_moved_while_a_person_thought_is_shown_anew(deployment: Deployment) -> None:
+    keep(deployment, "a")
+    deployment.run()
+    keep(deployment, "a", "b")
+    asked: list[int] = []
+
+    def confirm(plan: Plan) -> bool:
+        asked.append(len(plan.operations))
+        if len(asked) == 1:  # somebody else runs it meanwhile: nobody holds the lock
+            other = threading.Thread(target=deployment.run)
+            other.start()
+            other.join()
+            (deployment.here / "b").unlink()
+        return True
+
+    assert deployment.confirmed(confirm).counts() == {"created": 1, "unchanged": 1}
+    assert asked == [1, 1]
+
+
+def test_a_plan_is_in_the_order_of_the_tasks(deployment: Deployment) -> None:
+    keep(deployment, "z", task="first")
+    keep(deployment, "y", "x", task="second")
+    plan = deployment.plan(parallel=8)
+    assert [name[-1] for name in plan.ends()] == ["z", "x", "y"]
+    assert plan.ends() == deployment.plan().ends()

@@ -1,0 +1,1 @@
+"""What every host must do: written once, run on each kind of host."""
