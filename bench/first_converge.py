@@ -29,7 +29,7 @@ def run(place: Place, sizes: Sequence[int], rounds: int) -> None:
         cost = measure(
             place,
             {
-                "subject": [SLOTH, "run", workflow, "--yes", "-q", "--db", db],
+                "subject": [SLOTH, "run", "bench", "-f", workflow, "--yes", "-q", "--db", db],
                 "floor": [*PYTHON, str(HERE / "floor.py"), manifest, "write"],
             },
             rounds=rounds,

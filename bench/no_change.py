@@ -36,17 +36,17 @@ def against_floor(place: Place, work: Workload, rounds: int) -> tuple[Cost, Cost
     """Converges the place, then runs subject and floor in turn; returns what each cost."""
     workflow, manifest = work.prepare(place)
     db = f"{place.folder}/no-change-{work.files}/stacks.db"
-    place.run([SLOTH, "run", workflow, "--yes", "-q", "--db", db])
+    place.run([SLOTH, "run", "bench", "-f", workflow, "--yes", "-q", "--db", db])
     # A digest is believed only when the file was 2 s old as it was made: see DESIGN, section 9.
     place.run(["sleep", "2.1"])
     # The second run is the one that makes digests which can be believed.
-    second = place.run([SLOTH, "run", workflow, "--yes", "-q", "--db", db])
+    second = place.run([SLOTH, "run", "bench", "-f", workflow, "--yes", "-q", "--db", db])
     if second:
-        raise RuntimeError(f"the second run changed something: {second}")
+        raise RuntimeError(f"the second run changed something: {second[-2000:]}")
     cost = measure(
         place,
         {
-            "subject": [SLOTH, "run", workflow, "--yes", "-q", "--db", db],
+            "subject": [SLOTH, "run", "bench", "-f", workflow, "--yes", "-q", "--db", db],
             "floor": [*PYTHON, str(HERE / "floor.py"), manifest],
         },
         rounds=rounds,

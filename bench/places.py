@@ -46,9 +46,7 @@ class Here:
         done = subprocess.run(
             argv, input=text, capture_output=True, text=True, env=environment(self)
         )
-        if done.returncode:
-            raise RuntimeError(f"{argv} ended with {done.returncode}: {done.stdout}{done.stderr}")
-        return done.stdout
+        return _output(argv, done)
 
 
 class Inside:
@@ -68,9 +66,14 @@ class Inside:
         done = self._machine.run(
             list(argv), check=False, input=text, env=environment(self), timeout=3600
         )
-        if done.returncode:
-            raise RuntimeError(f"{argv} ended with {done.returncode}: {done.stdout}{done.stderr}")
-        return str(done.stdout)
+        return _output(argv, done)
+
+
+def _output(argv: Argv, done: "subprocess.CompletedProcess[str]") -> str:
+    if done.returncode:
+        last = (done.stdout + done.stderr)[-2000:]
+        raise RuntimeError(f"{argv} ended with {done.returncode}: {last}")
+    return done.stdout
 
 
 @contextmanager

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from bench.places import Place
 
 PACKAGES = (
-    *("apt", "base-files", "bash", "bsdutils", "coreutils", "dash", "debconf", "debianutils"),
-    *("diffutils", "dpkg", "findutils", "grep", "gzip", "hostname", "init", "login"),
-    *("mount", "perl-base", "sed", "tar"),
+    *("apt", "base-files", "base-passwd", "bash", "bsdutils", "coreutils", "dash", "debconf"),
+    *("debianutils", "diffutils", "dpkg", "findutils", "grep", "gzip", "hostname", "libc-bin"),
+    *("login", "perl-base", "sed", "tar"),
 )
 """Twenty packages that every Debian machine has."""
 

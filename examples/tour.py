@@ -92,7 +92,7 @@ def web_server(place: Place) -> None:
         "Break it by hand.",
         "systemctl stop nginx",
         "sed -i s/80/8080/ /etc/nginx/sites-available/default",
-        "chmod 0600 /srv/www/index.html",
+        "chmod a+w /srv/www/index.html",
     )
     show(place, "What is not as it is recorded?", "sloth-runner stack drift web-server")
     show(
@@ -113,7 +113,7 @@ def files_only(place: Place, folder: Path) -> None:
         place,
         "Break it by hand.",
         "sed -i s/80/8080/ site/site.conf",
-        "chmod 0600 site/www/index.html",
+        "chmod a+w site/www/index.html",
     )
     show(place, "What is not as it is recorded?", "sloth-runner stack drift web-files")
     show(

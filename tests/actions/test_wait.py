@@ -61,7 +61,7 @@ def site() -> Iterator[str]:
     """The address of a page that answers 503 at first."""
     Page.status, Page.asked = 503, 0
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
-        serving = threading.Thread(target=server.serve_forever)
+        serving = threading.Thread(target=server.serve_forever, args=(0.02,))
         serving.start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
         server.shutdown()
@@ -107,7 +107,7 @@ def test_a_port_that_stays_closed_is_told_with_the_reason(port: int) -> None:
 
 
 def test_a_name_that_nobody_knows_is_told_as_such() -> None:
-    with pytest.raises(TaskTimedOut, match="Name or service not known|[Nn]ame resolution"):
+    with pytest.raises(TaskTimedOut, match=r"Name or service not known|[Nn]ame resolution"):
         do(action("wait.port", host="no-such-host.invalid", port=1, **BRIEF))
 
 

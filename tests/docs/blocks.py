@@ -28,15 +28,15 @@ class Block:
 
 def blocks(path: Path, language: str) -> list[Block]:
     """Returns the blocks of a language in a file, without their indentation in lists."""
-    found = re.finditer(
-        rf"^( *)```{language}\n(.*?)^ *```$", path.read_text(), re.MULTILINE | re.DOTALL
-    )
+    text = path.read_text()
+    found = re.finditer(r"^( *)(`{3,})(\w*)[^\n]*\n(.*?)^ *\2$", text, re.MULTILINE | re.DOTALL)
     name = str(path.relative_to(CHECKOUT)) if path.is_relative_to(CHECKOUT) else path.name
     return [
         Block(
             page=name,
-            line=path.read_text()[: match.start(2)].count("\n") + 1,
-            code=re.sub(rf"(?m)^{match[1]}", "", match[2]),
+            line=text[: match.start(4)].count("\n") + 1,
+            code=re.sub(rf"(?m)^{match[1]}", "", match[4]),
         )
         for match in found
+        if match[3] == language
     ]

@@ -146,6 +146,43 @@ def test_what_an_earlier_change_may_touch_is_marked(deployment: Deployment) -> N
     assert deployment.plan().counts() == {"unchanged": 2}
 
 
+def test_a_prediction_is_worth_less_once_something_may_have_touched_it(
+    deployment: Deployment,
+) -> None:
+    async def body(ctx: Ctx) -> None:
+        await ctx("file_ops.content", path=deployment.path("a"), content="x")
+        await ctx("test.thing", deployment.path("thing"))
+        await ctx("file_ops.content", path=deployment.path("a"), content="x")
+
+    async def look(ctx: Ctx) -> None:
+        await ctx("file_ops.content", path=deployment.path("b"), content="x")
+        await ctx("test.thing", deployment.path("other"))
+        await ctx("test.glance", deployment.path("b"))
+
+    deployment.task("t", body)
+    plan = deployment.plan()
+    follows = [end.follows for end in plan.of(ResourceEnd)]
+    assert follows == [None, None, "local/thing:" + deployment.path("thing")]
+    deployment.task("look", look)
+    assert deployment.plan().summary.unknown == 1
+    deployment.drop("look")
+    assert deployment.confirmed(yes).counts() == {"created": 2, "unchanged": 1}
+
+
+def test_a_line_that_is_to_go_does_not_take_its_file_with_it(deployment: Deployment) -> None:
+    (deployment.here / "conf").write_text("a\nb\n")
+
+    async def body(ctx: Ctx) -> None:
+        await ctx("file_ops.lineinfile", path=deployment.path("conf"), line="a", state="absent")
+        await ctx("test.poke", path=deployment.path("p"), creates=deployment.path("conf"))
+        await ctx("file_ops.exists", deployment.path("conf"))
+
+    deployment.task("t", body)
+    plan = deployment.plan()
+    assert plan.counts() == {"removed": 1, "ran": 1, "unknown": 1}
+    assert deployment.confirmed(yes).counts() == {"removed": 1, "skipped": 1}
+
+
 def test_a_change_far_away_is_followed_by_nothing(deployment: Deployment) -> None:
     deployment.put("b", value="x")
     keep(deployment, "a", "b", value="x")

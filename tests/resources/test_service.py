@@ -177,6 +177,12 @@ def test_a_generated_unit_is_neither_enabled_nor_disabled() -> None:
             service(enabled=wanted).plan_check(there)
 
 
+def test_what_is_only_predicted_is_enough_to_go_on() -> None:
+    merged = service(enabled=True).refine(service(state="started"))
+    merged.plan_check({"enabled": True})
+    merged.plan_check({"state": "started"})
+
+
 @pytest.fixture(scope="module")
 def booted(machine_image: Path) -> Iterator[Machine]:
     """One host for all tests of this file."""

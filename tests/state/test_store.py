@@ -239,7 +239,7 @@ def test_the_serial_grows_with_changes_and_not_with_claims(journal: Journal, sta
     journal.call(lambda s: s.put_resource(stack.id, a_row()))
     assert serial() == 2
     key = a_row().key
-    journal.call(lambda s: s.touch(stack.id, [key], run_number=2))
+    journal.call(lambda s: s.touch(stack.id, {1: "main"}, run_number=2))
     assert serial() == 2
     journal.call(lambda s: s.set_drift(stack.id, key[0], [{"property": "mode"}], "2026"))
     assert serial() == 3
@@ -250,21 +250,33 @@ def test_the_serial_grows_with_changes_and_not_with_claims(journal: Journal, sta
 
 
 def test_a_touch_claims_exactly_the_given_resources(journal: Journal, stack: Stack) -> None:
-    for name in "abc":
+    for name in "abcdef":
         journal.call(lambda s, n=name: s.put_resource(stack.id, a_row(n)))
     journal.call(lambda s: s.put_resource(stack.id, a_row("a", registered=True)))
-    a, c = a_row("a").key, a_row("c").key
-    journal.call(lambda s: s.touch(stack.id, [a, c], run_number=5, task_of={c: "deploy"}))
+    tasks = {1: "deploy", 2: "deploy", 3: "check", 5: "deploy"}
+    journal.call(lambda s: s.touch(stack.id, tasks, run_number=5))
     found = [
         (row.address.name, row.registered, row.claimed_run, row.task)
         for row in journal.look(lambda s: s.resources(stack.id))
     ]
     assert found == [
-        ("a", False, 5, "main"),
-        ("b", False, 1, "main"),
-        ("c", False, 5, "deploy"),
+        ("a", False, 5, "deploy"),
+        ("b", False, 5, "deploy"),
+        ("c", False, 5, "check"),
+        ("d", False, 1, "main"),
+        ("e", False, 5, "deploy"),
+        ("f", False, 1, "main"),
         ("a", True, 1, "main"),
     ]
+
+
+def test_a_touch_leaves_other_stacks_alone(journal: Journal, stack: Stack) -> None:
+    other = journal.call(lambda s: s.create_stack("other", version="1"))
+    for each in (stack, other):
+        journal.call(lambda s, e=each: s.put_resource(e.id, a_row("a")))
+    journal.call(lambda s: s.touch(other.id, {1: "deploy"}, run_number=5))
+    [row] = journal.look(lambda s: s.resources(stack.id))
+    assert (row.claimed_run, row.task) == (1, "main")
 
 
 def test_drift_is_recorded_and_cleared_again(journal: Journal, stack: Stack) -> None:

@@ -56,12 +56,18 @@ class Pages:
         sys.stdout.buffer.write(values.raw(text))
         sys.stdout.flush()
 
-    def report(self) -> "Report":
-        """Returns what writes failure reports to standard error."""
+    def report(self, folder: str = "") -> "Report":
+        """Returns what writes failure reports to standard error.
+
+        ``folder`` is the workflow's: places in Lua are relative to it.
+        """
         from sloth_runner.views.report import Report
 
         return Report(
-            look=self.talk_look, source=lines_of, place=place, trace=self.settings.verbose
+            look=self.talk_look,
+            source=lambda file: lines_of(str(Path(folder) / file)),
+            place=lambda loc: place(str(Path(folder) / loc)),
+            trace=self.settings.verbose,
         )
 
 
@@ -82,7 +88,8 @@ def lines_of(file: str) -> Sequence[str] | None:
 
 
 def _write(stream: TextIO, look: Look, lines: Iterable[Line]) -> None:
-    stream.write("".join(f"{look.paint(one)}\n" for one in lines))
+    stream.flush()
+    stream.buffer.write(values.raw("".join(f"{look.paint(one)}\n" for one in lines)))
 
 
 def _look(stream: TextIO, color: str) -> Look:

@@ -83,33 +83,37 @@ class Lines:
         """Does nothing: each line is complete."""
 
 
-def view_of(settings: Settings, pages: Pages, *, stream: bool = True) -> View:
-    """Returns the view that suits the settings; ``stream`` allows JSON lines."""
+def view_of(settings: Settings, pages: Pages, *, folder: str = "", stream: bool = True) -> View:
+    """Returns the view that suits the settings.
+
+    ``folder`` is the workflow's, for its places; ``stream`` allows JSON lines.
+    """
     if settings.json and stream:
         return Lines(settings)
     if settings.watched and not settings.json:
         from sloth_runner.views.terminal import Screen, Terminal
 
         screen = Screen.of(pages.look, pages.talk)
-        terminal = Terminal(_page(settings, pages, screen), screen=screen)
+        terminal = Terminal(_page(pages, folder, screen), screen=screen)
         return Shown(terminal, every=0.1)
     from sloth_runner.views.plain import Plain
 
     clock = datetime.datetime.now
-    plain = Plain(_page(settings, pages, None), clock=lambda: clock(datetime.UTC))
+    plain = Plain(_page(pages, folder, None), clock=lambda: clock(datetime.UTC))
     return Shown(plain, every=5.0)
 
 
-def _page(settings: Settings, pages: Pages, screen: "Screen | None") -> "Page":
+def _page(pages: Pages, folder: str, screen: "Screen | None") -> "Page":
     from sloth_runner.views.human import Page
     from sloth_runner.views.plan import PlanText
 
+    settings = pages.settings
     limit = _DIFF_LINES if screen is not None and not settings.verbose else None
     return Page(
         out=pages.out_now if screen is None else screen.out,
         talk=pages.talk if screen is None else screen.talk,
         look=pages.look,
-        report=pages.report(),
+        report=pages.report(folder),
         plan=PlanText(look=pages.look, place=place, diff_lines=limit),
         quiet=settings.quiet,
         verbose=settings.verbose,

@@ -26,7 +26,7 @@ from sloth_runner.core.values import Value
 from sloth_runner.engine.diagnostics import diagnose
 from sloth_runner.engine.interrupts import Interrupts
 from sloth_runner.engine.plan import Plan
-from sloth_runner.engine.program import RunSpec
+from sloth_runner.engine.program import Program, RunSpec
 from sloth_runner.engine.session import Hooks, execute
 
 CHANGES = 3
@@ -253,12 +253,18 @@ def _told(argv: Sequence[str]) -> tuple[str, ...]:
     return tuple(told)
 
 
+def loaded(spec: RunSpec) -> Program:
+    """Returns the program of a file, not yet run."""
+    from sloth_runner.lua.program import LuaProgram
+
+    return LuaProgram.load(spec.file, mode=spec.mode)
+
+
 class Carried:
     """Carries out a run or a plan and tells a view; answers with the exit code."""
 
-    def __init__(self, settings: Settings, *, ask: bool, detailed: bool) -> None:
-        self._settings = settings
-        self._view: View = view_of(settings, Pages(settings))
+    def __init__(self, settings: Settings, folder: str, *, ask: bool, detailed: bool) -> None:
+        self._view: View = view_of(settings, Pages(settings), folder=folder)
         self._ask = ask
         self._detailed = detailed
         self._interruption = Interruption()
@@ -279,11 +285,10 @@ class Carried:
         return 0 if self._ended is None else self._ended.exit
 
     def _hooks(self) -> Hooks:
-        from sloth_runner.lua.program import LuaProgram
         from sloth_runner.lua.templates import render
 
         return Hooks(
-            load=lambda spec: LuaProgram.load(spec.file, mode=spec.mode),
+            load=loaded,
             render=render,
             publish=self._publish,
             confirm=self._confirm if self._ask else None,
@@ -355,7 +360,9 @@ def _carry_out(
             hint=f"nothing was changed; add --yes, or look first: "
             f"sloth-runner plan {shlex.quote(argument or '')}",
         )
-    carried = Carried(settings, ask=ask, detailed=given["detailed_exitcode"])
+    carried = Carried(
+        settings, str(Path(found.file).parent), ask=ask, detailed=given["detailed_exitcode"]
+    )
     return carried.out(spec, found.stack)
 
 

@@ -1,7 +1,7 @@
 """The address of a managed thing: ``HOST/TYPE:NAME``."""
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sloth_runner.core.errors import UsageError
 from sloth_runner.core.values import raw, text
@@ -10,13 +10,12 @@ LOCAL = "local"
 """The name of the machine that the program itself runs on."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Address:
+class Address(NamedTuple):
     """Names one thing on one host, for example ``web1/file:/etc/nginx/nginx.conf``.
 
     The host ends at the first ``/``, the type at the first ``:``; the rest is the name, so
     names need no quoting. Bytes that are not UTF-8, control characters and the backslash
-    are written as ``\\xff``.
+    are written as ``\\xff``. A tuple, since it is the key of most tables.
     """
 
     host: str

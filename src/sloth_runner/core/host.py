@@ -21,7 +21,9 @@ class Request(NamedTuple):
     arguments: Mapping[str, Any]
 
 
-LOOKING = frozenset({"stat", "read", "list", "walk", "members", "accounts", "facts"})
+LOOKING = frozenset(
+    {"stat", "read", "list", "walk", "members", "accounts", "facts", "connect", "get"}
+)
 """The verbs that change nothing."""
 
 

@@ -6,7 +6,7 @@ Times are UTC in ISO 8601 with microseconds and ``Z``.
 import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from sloth_runner.core.address import Address
 from sloth_runner.core.values import State, Value
@@ -186,8 +186,7 @@ class Holder:
     run: int
 
 
-@dataclass(frozen=True, slots=True)
-class Digest:
+class Digest(NamedTuple):
     """A known SHA-256 of a file, with the stat it belongs to (see ``fresh``).
 
     ``hashed_at_ns`` is the moment of hashing on the clock of the file system's host.

@@ -6,11 +6,12 @@ values are modules.
 
 import functools
 import importlib
-import importlib.metadata
 import inspect
 import pkgutil
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 
 from sloth_runner.core.resource import Action, Declared, Function, Query, Resource
@@ -47,10 +48,30 @@ def _modules() -> Iterator[ModuleType]:
         for info in sorted(pkgutil.iter_modules(package.__path__), key=lambda i: i.name):
             if not info.name.startswith("_"):
                 yield importlib.import_module(f"{package_name}.{info.name}")
-    for entry in importlib.metadata.entry_points(group=_GROUP):
+    yield from _plugged_in()
+
+
+def _plugged_in() -> Iterator[ModuleType]:
+    """Yields the modules that other distributions add."""
+    if not any(_may_add(Path(place)) for place in sys.path):
+        return
+    from importlib.metadata import entry_points  # it costs more than all our own types
+
+    for entry in entry_points(group=_GROUP):
         module = entry.load()
         if inspect.ismodule(module):
             yield module
+
+
+def _may_add(place: Path) -> bool:
+    """Whether a distribution installed at ``place`` of the import path may add types."""
+    if not place.is_dir():
+        return place.exists()  # an archive: only importlib.metadata can look into it
+    return any(
+        f"[{_GROUP}]" in file.read_text("utf-8", "replace")
+        for info in place.glob("*-info")
+        if (file := info / "entry_points.txt").is_file()
+    )
 
 
 def _declared(module: ModuleType) -> Iterator[type[Declared]]:

@@ -9,6 +9,7 @@ with did-you-mean, the reference page and ``validate``. Field types: ``str``, ``
 import dataclasses
 import difflib
 import functools
+import hashlib
 import posixpath
 import re
 import types
@@ -47,7 +48,7 @@ class Content:
     def of(cls, data: str) -> "Content":
         """Returns the content that consists of ``data``."""
         body = values.raw(data)
-        return cls(sha256=values.sha256(data), size=len(body), data=data)
+        return cls(sha256=hashlib.sha256(body).hexdigest(), size=len(body), data=data)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -106,26 +107,25 @@ def build(
     fields that the function itself decides, and ``accepts``, if not empty, limits the
     written names. All problems are reported at once, in one ParamError.
     """
-    params = params_of(cls)
-    preset, rename = preset or {}, rename or {}
+    preset = preset or {}
+    written = _written(cls, tuple(preset), tuple((rename or {}).items()), tuple(accepts))
     fields: dict[str, Value] = dict(preset)
     problems: list[str] = []
-    written = written_names(cls, preset=preset, rename=rename, accepts=accepts)
     for name, value in given.items():
-        target = written.get(name)
-        if target is None:
+        param = written.get(name)
+        if param is None:
             problems.append(unknown_name(name, written))
             continue
         try:
-            fields[target] = params[target].convert(value)
+            fields[param.name] = param.convert(value)
         except WrongValue as wrong:
             problems.append(f"parameter {name!r}: {wrong}")
-    shown = {target: name for name, target in written.items()}
-    problems += [
-        f"parameter {shown.get(param.name, param.name)!r} is required"
-        for param in params.values()
-        if param.required and param.name not in fields and not problems
-    ]
+    if not problems:
+        problems = [
+            f"parameter {_shown_name(name, written)!r} is required"
+            for name in _required(cls)
+            if name not in fields
+        ]
     if problems:
         raise ParamError(
             f"{function}: " + "; ".join(problems),
@@ -152,11 +152,31 @@ def written_names(
     accepts: Iterable[str] = (),
 ) -> dict[str, str]:
     """Returns the names that may be written in a call, each with the field that it fills."""
-    hidden = set(rename.values()) | set(preset)
-    names = {name: name for name in params_of(cls) if name not in hidden}
-    names = {**rename, **names}
-    allowed = set(accepts)
-    return {n: f for n, f in names.items() if n in allowed} if allowed else names
+    found = _written(cls, tuple(preset), tuple(rename.items()), tuple(accepts))
+    return {name: param.name for name, param in found.items()}
+
+
+@functools.cache
+def _written(
+    cls: Any,
+    preset: tuple[str, ...],
+    rename: tuple[tuple[str, str], ...],
+    accepts: tuple[str, ...],
+) -> Mapping[str, Param]:
+    """Returns the parameters by the names that may be written."""
+    params = params_of(cls)
+    hidden = {*(field for _, field in rename), *preset}
+    names = {**dict(rename), **{name: name for name in params if name not in hidden}}
+    return {name: params[f] for name, f in names.items() if not accepts or name in accepts}
+
+
+@functools.cache
+def _required(cls: Any) -> tuple[str, ...]:
+    return tuple(param.name for param in params_of(cls).values() if param.required)
+
+
+def _shown_name(field: str, written: Mapping[str, Param]) -> str:
+    return next((name for name, param in written.items() if param.name == field), field)
 
 
 def unknown_name(name: str, known: Iterable[str]) -> str:
@@ -241,8 +261,13 @@ def _path(value: Value) -> str:
     path = _text(value)
     if not path.startswith("/"):
         raise WrongValue(f"expected an absolute path, got {_shown(value)}")
+    if "//" not in path and "/." not in path and path[-1] != "/":
+        return path  # normal already, as most are
     normal = posixpath.normpath(path)
     return normal[1:] if normal.startswith("//") else normal
+
+
+_MODE = re.compile("[0-7]{3,5}")
 
 
 def _mode(value: Value) -> str:
@@ -250,7 +275,7 @@ def _mode(value: Value) -> str:
         meant = f"0{value}" if re.fullmatch("[0-7]{3}", str(value)) else "0644"
         raise WrongValue(f'expected text such as "{meant}", got {_shown(value)}')
     mode = _text(value)
-    if not re.fullmatch("[0-7]{3,5}", mode) or int(mode, 8) > 0o7777:
+    if not _MODE.fullmatch(mode) or int(mode, 8) > 0o7777:
         raise WrongValue(f'expected octal digits such as "0644", got {_shown(value)}')
     return f"{int(mode, 8):04o}"
 

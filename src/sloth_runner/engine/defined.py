@@ -17,8 +17,8 @@ from sloth_runner.core.schema import Doc
 from sloth_runner.core.values import State, Value
 from sloth_runner.engine.program import Answer, Context
 
-Invoke = Callable[[Value, Sequence[Value], Context], Awaitable[Value]]
-"""Calls a stored function of the program with arguments, in a context."""
+Invoke = Callable[[int, Sequence[Value], Context], Awaitable[Value]]
+"""Calls a function that the program keeps, by its number, with arguments, in a context."""
 
 FUNCTIONS = ("observe", "create", "update", "delete")
 RESERVED = ("name", "state", "delegate_to")
@@ -29,7 +29,7 @@ class Definition:
     """A type as the workflow defined it: its functions, and the file they stand in."""
 
     type: str
-    functions: Mapping[str, Value]
+    functions: Mapping[str, int]
     file: str
     sha256: str
     invoke: Invoke
@@ -119,7 +119,10 @@ class Definitions:
             if key not in ("type", *FUNCTIONS):
                 problem = schema.unknown_name(key, ("type", *FUNCTIONS))
                 raise ParamError(f"resource.define: {problem}", location=location)
-        functions = {n: spec[n] for n in FUNCTIONS if spec.get(n) is not None}
+        for key in FUNCTIONS:
+            if key in spec and not (isinstance(spec[key], dict) and "$function" in spec[key]):
+                raise ParamError(f"resource.define: {key} is a function", location=location)
+        functions = {n: spec[n]["$function"] for n in FUNCTIONS if spec.get(n) is not None}
         for needed in ("observe", "create"):
             if needed not in functions:
                 raise ParamError(

@@ -152,7 +152,7 @@ class Drift:
         for row in tools.recorder.rows.values():
             resource = _resource(tools, row)
             if resource is None:
-                report.unchecked.append((str(row.address), _why_unchecked(row)))
+                report.unchecked.append((str(row.address), _why_unchecked(tools, row)))
             elif row.state == "failed" and row.last_applied is None:
                 report.unchecked.append((str(row.address), f"never applied: {row.error}"))
             else:
@@ -227,7 +227,7 @@ class Drift:
         """Writes what is there as what was wanted."""
         resource = _resource(tools, row)
         if resource is None or row.registered:
-            raise UsageError(f"{row.address} cannot be accepted: {_why_unchecked(row)}")
+            raise UsageError(f"{row.address} cannot be accepted: {_why_unchecked(tools, row)}")
         [seen] = await tools.observations.fresh(row.address.host, [(row.address, resource)])
         if isinstance(seen, Exception):
             raise seen
@@ -261,9 +261,13 @@ def _resource(tools: Tools, row: ResourceRow) -> Resource | None:
     return tools.recorded.get(row.address)
 
 
-def _why_unchecked(row: ResourceRow) -> str:
+def _why_unchecked(tools: Tools, row: ResourceRow) -> str:
     if row.registered:
         return "registered by the workflow: only it can tell"
+    try:
+        tools.recorder.seal.resource(row.address.type, row.params)
+    except SlothError as error:
+        return error.detail
     return f"no installed type can look at {row.address.type!r} as it was recorded"
 
 

@@ -11,6 +11,9 @@ from sloth_runner.state.journal import Journal
 from sloth_runner.state.locks import StackLock
 from sloth_runner.state.store import Store
 
+RECENT = 10
+"""The last runs of a stack, among which those are that were killed."""
+
 Waiting = Callable[[Holder | None], None]
 
 
@@ -26,9 +29,15 @@ def who() -> str:
 async def begin(
     journal: Journal, stack: Stack, *, kind: RunKind, command: str, source_hash: str = ""
 ) -> Run:
-    """Begins a run on a stack whose lock is held, and lets no other run write to it."""
+    """Begins a run on a stack whose lock is held, and lets no other run write to it.
+
+    Earlier runs that never ended were killed, or this one could not hold the lock.
+    """
 
     def write(store: Store) -> Run:
+        for dead in store.runs(stack.id, limit=RECENT):
+            if dead.result is None:
+                store.finish_run(dead.id, result="killed", counts={})
         run = store.begin_run(
             stack.id, kind=kind, who=who(), command=command, source_hash=source_hash
         )

@@ -112,7 +112,10 @@ class Context(Protocol):
 class Program(Protocol):
     """A workflow that is being run."""
 
-    workflow: WorkflowSpec
+    @property
+    def workflow(self) -> WorkflowSpec:
+        """What the ``workflow{}`` call said; empty before ``main`` has run."""
+        ...
 
     async def main(self, context: Context) -> TaskResult:
         """Runs the body of the file; afterwards ``tasks`` is complete."""
@@ -135,10 +138,10 @@ class Program(Protocol):
         """
         ...
 
-    async def invoke(self, function: Value, arguments: Sequence[Value], context: Context) -> Value:
+    async def invoke(self, function: int, arguments: Sequence[Value], context: Context) -> Value:
         """Calls a function that an argument of a call held, and returns what it returns.
 
-        Functions among arguments arrive as ``{"$function": ID}``.
+        Functions among arguments arrive as ``{"$function": NUMBER}``.
         """
         ...
 
@@ -155,8 +158,7 @@ class Program(Protocol):
 class RunSpec:
     """Everything that a person asked of one run or plan.
 
-    ``mode`` "apply" changes things, "plan" only previews, "define" only reads types that the
-    file defines. ``stack`` is None when the
+    ``mode`` "apply" changes things, "plan" only previews. ``stack`` is None when the
     workflow decides it. Durations in seconds, sizes in bytes.
     """
 

@@ -38,7 +38,7 @@ T = TypeVar("T")
 KEY = "key"
 """The setting of the database that names the key of its sealed values."""
 
-BATCH = 500
+BATCH = 5_000
 """Unchanged resources that are recorded together at the most."""
 
 
@@ -61,7 +61,10 @@ def new_id() -> str:
 
 
 class Recorder:
-    """The record of one run of one stack. ``rows`` mirrors the stack's resources."""
+    """The record of one run of one stack.
+
+    ``rows`` mirrors the stack's resources; who claimed one last only where a change is carried.
+    """
 
     def __init__(self, journal: Journal, stack: Stack, run: Run, seal: Seal, bus: Bus) -> None:
         self.journal = journal
@@ -73,7 +76,7 @@ class Recorder:
         self.bases: Mapping[Address, Resource] = {}
         """What was declared first of the resources that another declaration refined."""
         self._key_noted = False
-        self._unchanged: dict[tuple[Address, bool], str] = {}
+        self._unchanged: dict[int, str] = {}
         self._ordinals: dict[Address, int] = {}
 
     async def load(self) -> None:
@@ -240,7 +243,11 @@ class Recorder:
 
     async def unchanged(self, row: ResourceRow, caller: Caller) -> None:
         """Notes that ``row`` was found as it should be; written with many others."""
-        self._unchanged[row.key] = caller.task
+        self._unchanged[row.order] = caller.task
+        if row.carry is not None:  # the end of the run will ask who claimed it
+            self.rows[row.key] = dataclasses.replace(
+                row, claimed_run=self.run.number, task=caller.task
+            )
         if len(self._unchanged) >= BATCH:
             await self.flush()
 
@@ -250,12 +257,7 @@ class Recorder:
             return
         batch, self._unchanged = self._unchanged, {}
         stack_id, number = self.stack.id, self.run.number
-        await self.journal.do(
-            lambda store: store.touch(stack_id, list(batch), run_number=number, task_of=batch)
-        )
-        for key, task in batch.items():
-            if key in self.rows:
-                self.rows[key] = dataclasses.replace(self.rows[key], claimed_run=number, task=task)
+        await self.journal.do(lambda store: store.touch(stack_id, batch, run_number=number))
 
     async def clear_carries(self, keys: Sequence[tuple[Address, bool]]) -> None:
         """Marks changes as followed through: they are not answered again."""
@@ -289,7 +291,7 @@ class Recorder:
 
     def _keep(self, row: ResourceRow) -> None:
         self.rows[row.key] = row
-        self._unchanged.pop(row.key, None)
+        self._unchanged.pop(row.order, None)
 
     def _row(
         self,

@@ -15,7 +15,7 @@ from sloth_runner.core.values import Value
 from sloth_runner.engine.context import Caller
 from sloth_runner.engine.pipeline import Pipeline
 from sloth_runner.engine.seal import change_data
-from sloth_runner.engine.work import owed
+from sloth_runner.engine.work import carried, owed
 
 SPELLINGS = {"installed": "present", "running": "started"}
 """Words of a registration for the words that the types use."""
@@ -50,6 +50,7 @@ class Registrations:
         row = await self._record(address, module, properties, checksum, status, caller, old)
         if debt is not None:
             status = debt.status
+            await self._tell_carried(address, debt, caller)
         self._answered[address] = (checksum, status, row)
         self._pipeline.counts.add("carried" if debt else status)
         return status, row
@@ -74,7 +75,13 @@ class Registrations:
             return False
         for waiting in self._pending.values():
             waiting.discard(address)
-        changes: dict[str, Any] = {"state": state, "error": error, "drift": (), "drift_since": None}
+        changes: dict[str, Any] = {
+            "state": state,
+            "error": error,
+            "drift": (),
+            "drift_since": None,
+            "claimed_run": self._recorder.run.number,
+        }
         if state == "applied":
             changes["last_applied"] = now()
         if properties is not None:
@@ -184,6 +191,14 @@ class Registrations:
             planned=self._pipeline.preview is not None,
         )
         return await self._put(row, *(() if status == "unchanged" else (event,)))
+
+    async def _tell_carried(self, address: Address, debt: Carry, caller: Caller) -> None:
+        preview = self._pipeline.preview
+        _, event = carried(address, debt, caller, None, planned=preview is not None)
+        if preview is None:
+            await self._recorder.emit(event)
+        else:
+            preview.shown.append(event)
 
     async def _put(self, row: ResourceRow, *published: ResourceEnd) -> ResourceRow:
         if self._pipeline.preview is None:

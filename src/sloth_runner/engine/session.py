@@ -151,6 +151,7 @@ class Session:
     async def _locked(self, journal: Journal, stack: Stack, binding: Plan | None) -> Summary:
         """Does the run itself, with the stack held."""
         spec = self.spec
+        await wait_for_survivors(journal, stack.id, wait=spec.wait, publish=self.bus.publish)
         run = await begin(
             journal,
             stack,
@@ -158,27 +159,46 @@ class Session:
             command=shlex.join(spec.argv),
             source_hash=_source_hash(spec.file),
         )
-        await journal.do(lambda store: store.update_stack(stack.id, status="running"))
-        self._publish_start(stack, run)
-        await wait_for_survivors(journal, stack.id, wait=spec.wait, publish=self.bus.publish)
-        workshop = await self._open_workshop(journal, stack, run, binding=binding)
         try:
-            await settle_doubts(workshop.tools.recorder, workshop.tools.observations)
+            await journal.do(lambda store: store.update_stack(stack.id, status="running"))
+            self._publish_start(stack, run)
+            summary, counts = await self._applied(journal, stack, run, binding)
+        except BaseException as error:
+            result = "failed" if isinstance(error, Exception) else "cancelled"
+            with contextlib.suppress(SlothError):  # the first error says more
+                await self._end(journal, stack, run, result, {})
+            raise
+        await self._end(journal, stack, run, summary.result, counts)
+        return summary
+
+    async def _applied(
+        self, journal: Journal, stack: Stack, run: Run, binding: Plan | None
+    ) -> tuple[Summary, dict[str, int]]:
+        """Runs the program and returns the summary, which was also published, and the counts."""
+        workshop = await self._open_workshop(journal, stack, run, binding=binding)
+        tools = workshop.tools
+        try:
+            await settle_doubts(tools.recorder, tools.observations)
             ended = await self._scheduled(workshop)
-            orphans = await finish(workshop, ended, same_path=stack.workflow == spec.file)
+            orphans = await finish(workshop, ended, same_path=stack.workflow == self.spec.file)
         finally:
             await workshop.close()
-        summary = self._summary(workshop.tools.counts.by_outcome, ended, orphaned=orphans)
-        await workshop.tools.recorder.emit(summary)
+        counts = tools.counts.by_outcome
+        summary = self._summary(counts, ended, orphaned=orphans)
+        await tools.recorder.emit(summary)
+        return summary, dict(counts)
+
+    async def _end(
+        self, journal: Journal, stack: Stack, run: Run, result: str, counts: dict[str, int]
+    ) -> None:
+        """Records how a run ended and gives the stack back."""
 
         def end(store: Store) -> None:
-            counts = dict(workshop.tools.counts.by_outcome)
-            store.finish_run(run.id, result=summary.result, counts=counts)
-            store.update_stack(stack.id, status=_STATUS.get(summary.result, "failed"))
+            store.finish_run(run.id, result=result, counts=counts)
+            store.update_stack(stack.id, status=_STATUS.get(result, "failed"))
             store.clear_holder(stack.id, run.id)
 
         await journal.do(end)
-        return summary
 
     async def _scheduled(self, workshop: Workshop) -> Ended:
         """Runs the tasks within ``--timeout``; a clean stop ends them early."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sloth_runner.core import values
-from sloth_runner.core.address import Address
+from sloth_runner.core.address import Address, escaped
 from sloth_runner.core.diff import Change, Diff
 from sloth_runner.core.errors import NotConverged, SlothError
 from sloth_runner.core.events import ChangeItem, ResourceEnd
@@ -117,7 +117,7 @@ def end_event(address: Address, caller: Caller, outcome: str, **rest: object) ->
 
 def without_host(address: Address) -> str:
     """Returns ``TYPE:NAME``."""
-    return str(address).partition("/")[2]
+    return f"{address.type}:{escaped(address.name)}"
 
 
 def locate(error: SlothError, address: Address, caller: Caller, what: str = "resource") -> None:

@@ -207,7 +207,7 @@ async def _define(definitions: Definitions, rows: Iterable[ResourceRow], load: L
     files = {row.params.get("defined_in") for row in rows if not row.registered}
     for file in sorted(file for file in files if isinstance(file, str)):
         with contextlib.suppress(SlothError):  # a file that is gone, or does not load
-            program = load(RunSpec(file=file, db="", mode="define"))
+            program = load(RunSpec(file=file, db="", mode="plan"))
             await program.main(DefinitionsContext(definitions, program.invoke))
 
 

@@ -32,20 +32,9 @@ class Digests:
                     arguments = {**arguments, "known": known}
             yield verb, arguments
 
-    def _find(self, path: str) -> tuple[int, int, int, int, str, int] | None:
+    def _find(self, path: str) -> Digest | None:
         digest = self._new.get(path) if self._believe_new else None
-        if digest is None:
-            digest = self._known.get(path)
-            if digest is None:
-                return None
-        return (
-            digest.size,
-            digest.mtime_ns,
-            digest.ctime_ns,
-            digest.inode,
-            digest.sha256,
-            digest.hashed_at_ns,
-        )
+        return digest or self._known.get(path)
 
     def learn(self, path: str, answer: Any) -> None:
         """Takes note of a new digest in the answer to a ``stat``, and leaves a plain stat."""

@@ -26,6 +26,7 @@ import pwd
 import select
 import shlex
 import signal
+import socket
 import stat as modes
 import subprocess
 import sys
@@ -557,7 +558,6 @@ def _virtual() -> str | None:
 
 def _interfaces() -> dict[str, dict[str, Any]]:
     import fcntl  # only where facts are asked for: they must not slow down every start
-    import socket
     import struct
 
     found: dict[str, dict[str, Any]] = {}
@@ -2321,6 +2321,49 @@ def _group_lives(group: int) -> bool:
     return False
 
 
+def connect(names: Names, host: str, port: int, timeout: float = 5.0) -> str | None:
+    """Returns None when a TCP port can be connected to, otherwise why not; sends nothing."""
+    try:
+        with socket.create_connection((host, port), timeout):
+            return None
+    except socket.timeout:  # noqa: UP041 - another class than TimeoutError before Python 3.10
+        return f"no answer within {timeout:g} s"
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+def get(names: Names, url: str, timeout: float = 5.0, limit: int = CHUNK) -> dict[str, Any]:
+    """Asks for a page: its status, reason and the first ``limit`` bytes of its body.
+
+    Redirects are answers, not followed. The status is None where there was no answer, and
+    the reason then says why.
+    """
+    import http.client
+    import urllib.error
+    import urllib.request
+
+    plain = (
+        urllib.request.ProxyHandler,
+        urllib.request.HTTPHandler,
+        urllib.request.HTTPSHandler,
+        urllib.request.UnknownHandler,
+    )
+    opener = urllib.request.OpenerDirector()
+    for handler in plain:
+        opener.add_handler(handler())
+    request = urllib.request.Request(  # noqa: S310  (the opener knows http and https only)
+        url, headers={"User-Agent": "sloth-runner"}
+    )
+    try:
+        with opener.open(request, timeout=timeout) as response:
+            body = _text(response.read(limit))
+            return {"status": response.status, "reason": response.reason, "body": body}
+    except urllib.error.URLError as error:
+        return {"status": None, "reason": str(error.reason), "body": ""}
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return {"status": None, "reason": str(error) or type(error).__name__, "body": ""}
+
+
 _VERBS: dict[str, Callable[..., Any]] = {
     "stat": stat_path,
     "read": read_file,
@@ -2337,4 +2380,6 @@ _VERBS: dict[str, Callable[..., Any]] = {
     "attributes_tree": set_attributes_tree,
     "unpack": unpack_archive,
     "download": download,
+    "connect": connect,
+    "get": get,
 }

@@ -47,13 +47,12 @@ class Ended:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shared:
-    """What all attempts of a program share; ``define_only``: it stops at its first other call."""
+    """What all attempts of a program share."""
 
     interpreter: Interpreter
     parking: Parking
     declarations: Declarations
     counted: Callable[[], None]
-    define_only: bool = False
 
 
 class Attempt:
@@ -67,7 +66,7 @@ class Attempt:
         self._interpreter = shared.interpreter
         self._context = context
         self._place = place
-        self._errors = Errors()
+        self._errors = Errors(self._interpreter.place)
         self._error: Exception | None = None
         self._unpredicted: str | None = None
         self._children: set[asyncio.Task[None]] = set()
@@ -140,7 +139,13 @@ class Attempt:
         ended = False
         try:
             while True:
-                request = await self._resumed(thread, reply)
+                try:
+                    request = self._interpreter.resume(thread, reply)
+                except (lua54.LuaError, OutOfMemory) as error:
+                    await self._check_interrupted()
+                    request = self._halted(error)
+                if self._interpreter.is_raised(self.number):
+                    await self._check_interrupted()
                 operation = request[0]
                 at_once = self._at_once.get(operation)
                 if at_once is not None:
@@ -159,29 +164,25 @@ class Attempt:
             if not ended:
                 self._drain((b"drain", self._interpreter.close_thread(thread)))
 
-    async def _resumed(self, thread: Thread, reply: Reply) -> Request:
-        """Runs Lua until its next operation; what went wrong beyond Lua becomes an error."""
-        interpreter = self._interpreter
-        try:
-            request = interpreter.resume(thread, reply)
-        except (lua54.LuaError, OutOfMemory) as error:
-            stopped = interpreter.stopped(self.number)
-            if not interpreter.is_raised(self.number):
-                if stopped is not None:
-                    return (b"stop", *stopped)
-                raise self._broken(error) from None
-        else:
-            if not interpreter.is_raised(self.number):
-                return request
-        if not interpreter.interrupted:
-            # The deadline of the attempt has passed while Lua ran; whoever set it goes first.
-            for _ in range(3):
-                await asyncio.sleep(0)
-            raise TaskTimedOut(
-                f"task {self._context.task!r} did not end before its deadline",
-                location=self._place,
-            )
-        raise Cancelled(f"task {self._context.task!r} was stopped", location=self._place)
+    async def _check_interrupted(self) -> None:
+        """Raises Cancelled or TaskTimedOut where Lua was stopped from outside."""
+        if not self._interpreter.is_raised(self.number):
+            return
+        if self._interpreter.interrupted:
+            raise Cancelled(f"task {self._context.task!r} was stopped", location=self._place)
+        # The deadline of the attempt has passed while Lua ran; whoever set it goes first.
+        for _ in range(3):
+            await asyncio.sleep(0)
+        raise TaskTimedOut(
+            f"task {self._context.task!r} did not end before its deadline", location=self._place
+        )
+
+    def _halted(self, error: Exception) -> Request:
+        """Returns the stop of a preview that could not yield; raises what else broke Lua off."""
+        stopped = self._interpreter.stopped(self.number)
+        if stopped is None:
+            raise self._broken(error) from None
+        return (b"stop", *stopped)
 
     def _broken(self, error: Exception) -> SlothError:
         words = str(error)
@@ -200,7 +201,7 @@ class Attempt:
             raise self._errors.raised(data, self._place)
         if operation == b"stop":
             why = text(request[3]) if len(request) > 3 and request[3] else ""
-            place = _location(request[1], request[2]) or self._place
+            place = self._at(request[1], request[2]) or self._place
             return Ended(unpredicted=f"{place} ({why})" if why else str(place))
         return Ended(
             value=None if data is None else codec.decode(data), skipped=operation == b"skipped"
@@ -211,10 +212,8 @@ class Attempt:
     async def _call(self, request: Request) -> Reply:
         _, name, data, file, line = request
         function = name.decode()
-        location = _location(file, line) or self._place
+        location = self._at(file, line) or self._place
         self._shared.counted()
-        if self._shared.define_only and function != "resource.define":
-            raise Unpredictable(f"{location} ({function})")
         try:
             answer = await self._context.call(function, codec.decode(data), location)
         except SlothError as error:
@@ -224,7 +223,7 @@ class Attempt:
 
     async def _park(self, request: Request) -> Reply:
         _, number, what, file, line = request
-        why = await self._shared.parking.park(number, text(what), _location(file, line))
+        why = await self._shared.parking.park(number, text(what), self._at(file, line))
         return (COMPLAINT, why.encode()) if why else (VALUE,)
 
     async def _sleep(self, request: Request) -> Reply:
@@ -245,7 +244,7 @@ class Attempt:
 
     def _say(self, request: Request) -> Reply:
         _, level, said, file, line = request
-        self._context.say(text(said), level=level.decode(), location=_location(file, line))
+        self._context.say(text(said), level=level.decode(), location=self._at(file, line))
         return (VALUE,)
 
     def _drain(self, request: Request) -> Reply:
@@ -254,8 +253,8 @@ class Attempt:
                 self._shared.parking.wake(item[1])
             else:
                 level, said, file, line = item
-                location = Location(file, line) if file else None
-                self._context.say(said, level=level, location=location)
+                place = None if file is None else file.encode()
+                self._context.say(said, level=level, location=self._at(place, line))
         return (VALUE,)
 
     def _pure(self, request: Request) -> Reply:
@@ -268,18 +267,17 @@ class Attempt:
     def _declare(self, request: Request) -> Reply:
         try:
             self._shared.declarations.add(
-                codec.decode(request[1]), _location(request[2], request[3])
+                codec.decode(request[1]), self._at(request[2], request[3])
             )
         except SlothError as error:
             return self._errors.reply(error)
         return (VALUE,)
 
+    def _at(self, file: bytes | None, line: int | None) -> Location | None:
+        return self._interpreter.place(text(file), line) if file and line else None
+
     def _results(self, request: Request) -> Reply:
         return (VALUE, codec.encode(dict(self._context.results)))
-
-
-def _location(file: bytes | None, line: int | None) -> Location | None:
-    return Location(text(file), line) if file and line else None
 
 
 def _reply(answer: Answer) -> Reply:

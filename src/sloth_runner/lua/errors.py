@@ -1,6 +1,6 @@
 """Errors on their way into Lua, and what Lua raised on its way out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from sloth_runner.core.errors import Location, LuaFailure, SlothError
 from sloth_runner.core.values import Value
@@ -13,10 +13,15 @@ FAILED = 2
 """The status with which a failed call is resumed."""
 
 
+Place = Callable[[str, int], Location]
+"""Makes the place of a line in a file that Lua names."""
+
+
 class Errors:
     """The errors that calls of one attempt met, by the number under which Lua knows them."""
 
-    def __init__(self) -> None:
+    def __init__(self, place: Place) -> None:
+        self._place = place
         self._known: dict[int, SlothError] = {}
         self._last = 0
 
@@ -33,7 +38,7 @@ class Errors:
         record = codec.decode(data)
         location = place
         if record.get("file") and record.get("line"):
-            location = Location(record["file"], int(record["line"]))
+            location = self._place(record["file"], int(record["line"]))
         error = self._known.get(record.get("id") or 0)
         if error is None:
             error = self._of_parts(record, location) or LuaFailure(

@@ -1,12 +1,14 @@
 """One Lua interpreter: sandboxed, bounded in memory, interruptible from any thread."""
 
 import functools
+import posixpath
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from lupa import lua54
 
+from sloth_runner.core.errors import Location
 from sloth_runner.core.values import raw
 
 PARTS = (
@@ -55,6 +57,7 @@ class Interpreter:
     def __init__(
         self, *, folder: str, plan: bool, max_memory: int, seed: int, clock: float | None
     ) -> None:
+        self._folder = folder
         self._limit = max_memory
         self._raised: set[int] = set()
         self._collected = 0
@@ -94,6 +97,10 @@ class Interpreter:
     def interrupted(self) -> bool:
         """Whether everything is to stop."""
         return _EVERYTHING in self._raised
+
+    def place(self, file: str, line: int) -> Location:
+        """Returns the place of a line; ``file`` is as Lua names it, from the workflow's folder."""
+        return Location(posixpath.join(self._folder, file), line)
 
     def interrupt(self, number: int = _EVERYTHING) -> None:
         """Stops an attempt, or everything, at the next look of the hook; from any thread."""

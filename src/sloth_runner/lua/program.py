@@ -25,14 +25,12 @@ MEMORY = 512 * 1024 * 1024
 class LuaProgram:
     """A loaded file. Its body has not run yet: that is the task ``main``.
 
-    ``mode`` is "apply", "plan" (writes of Lua stay in memory) or "define" (the body runs up
-    to its first call of anything but ``resource.define``).
+    ``mode`` is "apply" or "plan", in which writes of Lua stay in memory.
     """
 
-    def __init__(self, interpreter: Interpreter, *, name: str, mode: str) -> None:
+    def __init__(self, interpreter: Interpreter, *, name: str) -> None:
         self._interpreter = interpreter
-        self._name = name
-        self._mode = mode
+        self._top = interpreter.place(name, 1)
         self._calls = 0
         self._numbers = itertools.count(1)
         self._declarations = Declarations()
@@ -41,7 +39,6 @@ class LuaProgram:
             parking=Parking(),
             declarations=self._declarations,
             counted=self._counted,
-            define_only=mode == "define",
         )
 
     @classmethod
@@ -78,8 +75,8 @@ class LuaProgram:
         name = posixpath.basename(full)
         why = interpreter.compile(source, name)
         if why is not None:
-            raise _syntax_error(why, name)
-        return cls(interpreter, name=name, mode=mode)
+            raise _syntax_error(why, full)
+        return cls(interpreter, name=name)
 
     @property
     def workflow(self) -> WorkflowSpec:
@@ -107,7 +104,7 @@ class LuaProgram:
             "values": dict(context.values),
         }
         try:
-            ended = await self._attempt("main", context, info, Location(self._name, 1), None)
+            ended = await self._attempt("main", context, info, self._top, None)
         finally:
             self._declarations.open = False
         return _result(ended)
@@ -187,8 +184,8 @@ def _result(ended: Ended) -> TaskResult:
     return TaskResult(value=ended.value, skipped=ended.skipped, unpredicted=ended.unpredicted)
 
 
-def _syntax_error(why: str, name: str) -> WorkflowError:
+def _syntax_error(why: str, file: str) -> WorkflowError:
     found = re.fullmatch(r"(?s)[^\n]*?:(\d+): (.*)", why)
     if found is None:
-        return WorkflowError(why, location=Location(name, 1))
-    return WorkflowError(found[2], location=Location(name, int(found[1])))
+        return WorkflowError(why, location=Location(file, 1))
+    return WorkflowError(found[2], location=Location(file, int(found[1])))

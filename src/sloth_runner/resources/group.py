@@ -53,7 +53,7 @@ class Group(Resource):
     samples: ClassVar[tuple[Mapping[str, Value], ...]] = (
         {"name": "sloth-group", "gid": 4200},
         {"name": "sloth-system", "system": True},
-        {"name": "games", "state": "absent"},
+        {"name": "operator", "state": "absent"},
     )
 
     def check(self) -> None:
@@ -98,7 +98,7 @@ class Group(Resource):
         return {"name": self.name, "gid": found["gid"], **members}
 
     def plan_check(self, actual: State | None) -> None:
-        if self.state == "absent" and actual is not None and actual["gid"] == 0:
+        if self.state == "absent" and actual is not None and actual.get("gid") == 0:
             raise Refused(f"{self.name} is the group of root")
 
     async def preview_check(self, host: Host, actual: State | None, change: Diff) -> None:

@@ -170,17 +170,18 @@ class Service(Resource):
     def plan_check(self, actual: State | None) -> None:
         if actual is None:
             return
-        if actual["masked"] and self.masked is not False and self._needs_unit:
+        # In a preview it may be what an earlier line is predicted to leave: what that set.
+        if actual.get("masked") and self.masked is not False and self._needs_unit:
             raise Refused(
                 f"{self.name} is masked, so that nothing can start it",
                 hint="say masked = false to allow it again",
             )
-        self._check_enabled(actual["enabled"])
-        remembered = actual["enabled"] is True or self.enabled
+        self._check_enabled(actual.get("enabled"))
+        remembered = actual.get("enabled") is True or self.enabled
         if (
             self.state == "started"
             and actual.get("runs_once")
-            and actual["state"] not in ("started", "finished")
+            and actual.get("state") not in ("started", "finished")
             and not remembered
         ):
             raise Refused(

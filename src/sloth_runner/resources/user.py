@@ -196,9 +196,9 @@ class User(Resource):
         }
 
     def plan_check(self, actual: State | None) -> None:
-        if self.state == "absent" and actual is not None and actual["uid"] == 0:
+        if self.state == "absent" and actual is not None and actual.get("uid") == 0:
             raise Refused(f"{self.name} has uid 0: without it nobody can administer the host")
-        bare = actual is None or actual.get("password") == NO_PASSWORD
+        bare = actual is None or actual.get("password", NO_PASSWORD) == NO_PASSWORD
         if self.locked is False and self.password is None and bare:
             raise Refused(
                 f"{self.name} has no password that could be unlocked",

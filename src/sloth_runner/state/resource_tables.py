@@ -1,7 +1,7 @@
 """The part of the store that holds what is managed."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from sloth_runner.core.address import Address
 from sloth_runner.core.record import ResourceRow, now
@@ -68,24 +68,16 @@ class ResourceTables(Tables):
             self._bump(stack_id)
         return found
 
-    def touch(
-        self,
-        stack_id: str,
-        keys: Sequence[Key],
-        *,
-        run_number: int,
-        task_of: Mapping[Key, str] | None = None,
-    ) -> None:
-        """Records that a run claims these resources, and for which task where ``task_of`` says.
+    def touch(self, stack_id: str, tasks: Mapping[int, str], *, run_number: int) -> None:
+        """Records that a run claims resources, given by their ``order``, each for a task.
 
         Being looked at is no change: serial and ``updated_at`` stay.
         """
-        tasks = task_of or {}
         self._write_many(
             statements.TOUCH,
             (
-                (run_number, column(tasks.get(key)), *key_columns(stack_id, key[0], key[1]))
-                for key in keys
+                (run_number, column(tasks[first]), stack_id, first, last)
+                for first, last in _spans(tasks)
             ),
         )
 
@@ -120,3 +112,20 @@ class ResourceTables(Tables):
             ((moment, *key_columns(stack_id, address, registered)) for address, registered in keys),
         )
         self._bump(stack_id)
+
+
+def _spans(tasks: Mapping[int, str]) -> Iterator[tuple[int, int]]:
+    """Yields first and last of the numbers that follow one another with the same task.
+
+    One statement for each: a thousand resources that one task claims are one or two.
+    """
+    first = last = None
+    for order in sorted(tasks):
+        if first is None or last is None:
+            first = order
+        elif order != last + 1 or tasks[order] != tasks[first]:
+            yield first, last
+            first = order
+        last = order
+    if first is not None and last is not None:
+        yield first, last

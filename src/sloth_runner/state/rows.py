@@ -296,20 +296,12 @@ def holder_of(row: Columns) -> Holder:
 
 def digest_document(digest: Digest) -> str:
     """Returns a digest as its column holds it."""
-    return values.encode(
-        [
-            digest.size,
-            digest.mtime_ns,
-            digest.ctime_ns,
-            digest.inode,
-            digest.sha256,
-            digest.hashed_at_ns,
-        ]
-    )
+    return values.encode(list(digest))
 
 
 def digests_of(rows: Sequence[Columns]) -> dict[str, Digest]:
     """Returns the digests of rows by path; their JSON is decoded in one piece."""
-    joined = ",".join(facts for _, facts in rows)
-    decoded = values.decode(f"[{joined}]")
-    return {unescaped(path): Digest(*facts) for (path, _), facts in zip(rows, decoded, strict=True)}
+    decoded = _decoded(f"[{','.join(facts for _, facts in rows)}]") if rows else []
+    return {
+        unescaped(path): Digest._make(facts) for (path, _), facts in zip(rows, decoded, strict=True)
+    }

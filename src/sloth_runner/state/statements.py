@@ -94,9 +94,9 @@ PUT_CLAIM = """
 INSERT INTO claims (resource_id, run, task) VALUES (?, ?, ?)
 ON CONFLICT (resource_id) DO UPDATE SET run = excluded.run, task = excluded.task
 """
-TOUCH = f"""
-UPDATE claims SET run = ?, task = coalesce(?, task)
-WHERE resource_id = (SELECT id FROM resources WHERE {_KEY})
+TOUCH = """
+UPDATE claims SET run = ?, task = ?
+WHERE resource_id IN (SELECT id FROM resources WHERE stack_id = ? AND position BETWEEN ? AND ?)
 """
 SET_DRIFT = f"""
 UPDATE resources SET drift = ?, drift_since = ?,

@@ -56,7 +56,7 @@ class DriftText:
     def one(self, event: ResourceDrift) -> Iterator[Line]:
         """Returns the lines of one resource that drifted."""
         mark = self.look.mark("removed" if event.missing else "drift")
-        since = f"  since {self.since(event.since)}" if event.since else ""
+        since = f"  first seen {self.since(event.since)}" if event.since else ""
         gone = "  is gone" if event.missing else ""
         name = host_prefix(event.host) + (event.res or "")
         yield line("   ", mark, f" {name}{gone}", Span(since, "dim"))

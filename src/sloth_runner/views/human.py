@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from sloth_runner.core.errors import Cancelled
 from sloth_runner.core.events import (
     CommandOutput,
     Diagnostic,
@@ -202,10 +203,25 @@ class Human:
             self._end_of_run(summary)
         else:
             self._end_of_plan(summary)
-        if self._failures:
-            self.page.talk(line())
-            for one in self.page.report.all(self._failures):
-                self.page.talk(one)
+        self._report(summary)
+
+    def _report(self, summary: Summary) -> None:
+        """Writes the failures in full, after everything else, and how to go on."""
+        talk = self.page.talk
+        declined = [f for f in self._failures if f.code == Cancelled.code]
+        for failure in declined:
+            why = "; ".join(map(clean, (failure.detail, *failure.effects)))
+            talk(line(f" {_sentence(why)}."))
+        failures = [f for f in self._failures if f.code != Cancelled.code]
+        if not failures:
+            return
+        talk(line())
+        for one in self.page.report.all(failures):
+            talk(one)
+        if self.applying and self.start is not None and summary.exit == 1:
+            stack = clean(self.start.stack)
+            talk(line(" After the fix, the same command goes on: finished work is not repeated."))
+            talk(line(f" In full: sloth-runner stack history {stack} {self.start.n}"))
 
     def _end_of_plan(self, summary: Summary) -> None:
         shown = any(isinstance(event, ResourceEnd | StackOutput) for event in self._plan)

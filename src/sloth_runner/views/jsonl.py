@@ -18,6 +18,9 @@ from sloth_runner.core.events import (
 LONGEST = 64 * 1024
 """Bytes of a line at the most; the long texts of a longer one are cut, and it says so."""
 
+_ALWAYS = ("msg", "level", "kind", "outcome", "attempt", "planned")
+"""Fields that are written even where they hold what they mostly hold."""
+
 _KEPT = 1000
 """Characters that are kept of each text of a line that is too long."""
 
@@ -59,7 +62,7 @@ class JsonLines:
             "ts": self._clock(),
             "run": self._run,
         }
-        data = payload(event)
+        data = complete(event)
         encoded = msgspec.json.encode({**envelope, **data})
         if len(encoded) > LONGEST:
             encoded = msgspec.json.encode({**envelope, **_shortened(data), "truncated": True})
@@ -75,6 +78,18 @@ class JsonLines:
         if isinstance(event, Log) and not self._applying:
             return not self._verbose
         return self._quiet and isinstance(event, Log | CommandOutput | ResourceUnchanged)
+
+
+def complete(event: Event) -> dict[str, Any]:
+    """Returns the JSON object of an event, with what its type leaves out as usual."""
+    data = payload(event)
+    for name in _ALWAYS:
+        if hasattr(event, name):
+            data.setdefault(name, getattr(event, name))
+    if isinstance(event, ResourceUnchanged):
+        data["outcome"] = "unchanged"
+        data["msg"] = f"{event.host}/{event.res} unchanged"
+    return data
 
 
 def _shortened(item: Any) -> Any:

@@ -11,13 +11,13 @@ def parsed(moment: str) -> datetime.datetime:
 
 
 def ago(moment: str | None, now: datetime.datetime) -> str:
-    """Returns how long ago that was: "now", "6m ago", "3h ago", "2d ago", or the date."""
+    """Returns how long ago that was: "just now", "6m ago", "3h ago", "2d ago", or the date."""
     if moment is None:
         return "never"
     then = parsed(moment)
     seconds = (now - then).total_seconds()
     if seconds < 60:
-        return "now" if seconds < 10 else f"{seconds:.0f}s ago"
+        return "just now" if seconds < 10 else f"{seconds:.0f}s ago"
     if seconds < 3600:
         return f"{seconds // 60:.0f}m ago"
     if seconds < _DAY:

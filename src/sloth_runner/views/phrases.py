@@ -39,7 +39,7 @@ def diff_counts(diff: str) -> tuple[int, int]:
 
 
 def lines_changed(diff: str, look: Look, *, new: bool) -> str:
-    """Returns the size of a text change: "9 lines" of a new text, else "+2" and "1 lines" removed."""
+    """Returns the size of a text change: lines added and removed, or those of a new text."""
     added, removed = diff_counts(diff)
     if new and not removed:
         return count(added, "line")
@@ -53,12 +53,12 @@ def change_phrase(item: ChangeItem, look: Look, *, new: bool) -> str:
         return f"{name} {SENSITIVE}"
     if item.diff:
         return lines_changed(item.diff, look, new=new)
+    if _is_hash(item.old) or _is_hash(item.new):
+        return name
     if item.old is None:
         return f"{name} {brief(item.new)}"
     if item.new is None:
         return f"{name} removed"
-    if _is_hash(item.old) or _is_hash(item.new):
-        return name
     return f"{name} {brief(item.old)} {look.sign('arrow')} {brief(item.new)}"
 
 

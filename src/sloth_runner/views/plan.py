@@ -111,8 +111,7 @@ class PlanText:
             yield line(
                 f"{_INDENT}",
                 self.look.mark("unknown"),
-                f" follows {follows}:",
-                " may turn out created, changed or unchanged",
+                f" follows {follows}, so it may turn out otherwise",
             )
         if event.cause == "corrective":
             yield line(f"{_INDENT}it differs from what the last run left")

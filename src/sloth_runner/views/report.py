@@ -74,12 +74,12 @@ class Report:
         yield line()
 
     def _facts(self, failure: Diagnostic) -> Iterator[Line]:
-        facts = dict(failure.facts)
+        facts = {k: v for k, v in failure.facts.items() if (k, v) != ("host", "local")}
         outputs = {name: facts.pop(name) for name in _OUTPUTS if name in facts}
         if failure.task and "task" not in facts:
             facts = {"task": failure.task, **facts}
         for name, fact in facts.items():
-            if name == "resource" and isinstance(fact, str):
+            if name in ("resource", "action") and isinstance(fact, str):
                 yield self._labelled(name, fact.removeprefix("local/"))
             elif isinstance(fact, str) and "\n" in fact.rstrip("\n"):
                 yield from self._block(name, fact.rstrip("\n").split("\n"), TAIL)

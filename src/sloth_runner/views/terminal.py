@@ -153,7 +153,7 @@ class Terminal(Human):
 
     def _under_way(self, running: _Running, now: float) -> Line:
         look, width = self.page.look, self.page.look.width or 80
-        spent = duration(now - running.since)
+        spent = _seconds(now - running.since)
         room = width - len(spent) - 6
         name = shorten(running.name, room, look)
         said = cut(clean(running.text), room - cells(name) - 2, look) if running.text else ""
@@ -164,7 +164,7 @@ class Terminal(Human):
         dot = self.page.look.sign("dot")
         tasks = f"{self._done}/{self._all} tasks {dot} " if self._all else ""
         looked = count(self._looked_at, "resource")
-        text = f" {tasks}{looked} {dot} {duration(now - self._began)} {dot} Ctrl-C stops cleanly"
+        text = f" {tasks}{looked} {dot} {_seconds(now - self._began)} {dot} Ctrl-C stops cleanly"
         return line(Span(text, "dim"))
 
     def _frame(self, now: float) -> str:
@@ -193,6 +193,11 @@ class Terminal(Human):
             return
         self._task = task
         self.page.out(line(Span(f" {clean(task or '')}", "bold")))
+
+
+def _seconds(seconds: float) -> str:
+    """Returns a time that still grows, without digits that only flicker."""
+    return f"{seconds:.1f}s" if seconds < 60 else duration(seconds)
 
 
 class Screen:

@@ -76,8 +76,11 @@ class Look:
         )
 
     def writable(self, value: str) -> str:
-        """Returns ``value`` as it can be written: beyond ASCII only where that is understood."""
-        if self.unicode or value.isascii():
+        """Returns ``value`` as it can be written: to a terminal, only what that understands.
+
+        A file or a pipe gets the text of the workflow as it is, whatever the locale.
+        """
+        if self.unicode or self.width is None or value.isascii():
             return value
         return value.translate(_PLAIN).encode("ascii", "backslashreplace").decode("ascii")
 

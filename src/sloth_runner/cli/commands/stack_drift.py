@@ -15,6 +15,7 @@ from sloth_runner.cli.pages import Pages
 from sloth_runner.cli.records import present, record, the_stack
 from sloth_runner.cli.settings import Settings
 from sloth_runner.cli.view import view_of
+from sloth_runner.cli.workflow import loaded
 from sloth_runner.core.errors import UsageError
 from sloth_runner.core.events import Event, ResourceDrift, StreamStart, Summary
 from sloth_runner.core.record import ResourceRow
@@ -24,6 +25,7 @@ from sloth_runner.engine.workshop import Settings as Looking
 from sloth_runner.state.store import Store
 from sloth_runner.views.drift import DriftText, Found
 from sloth_runner.views.moments import ago
+from sloth_runner.views.text import line
 from sloth_runner.views.words import duration
 
 CHANGES = 3
@@ -54,7 +56,7 @@ def drift(
 
     looking = Looking(db=settings.database, rehash=rehash)
     began = time.monotonic()
-    checking = Drift(looking, name, publish=publish, argv=shlex.join(sys.argv))
+    checking = Drift(looking, name, publish=publish, argv=_argv(), load=loaded)
     report = asyncio.run(checking.check(fix=fix, wait=wait))
     view.close()
     _write(pages, report, time.monotonic() - began, fixed=fix)
@@ -117,13 +119,17 @@ def accept(context: click.Context, name: str, addresses: tuple[str, ...], wait: 
         rows = journal.look(read)
     chosen = [one for written in addresses for one in _matching(written, rows)]
     looking = Looking(db=settings.database)
-    checking = Drift(looking, name, publish=lambda _: None, argv=shlex.join(sys.argv))
+    checking = Drift(looking, name, publish=lambda _: None, argv=_argv(), load=loaded)
     accepted = asyncio.run(checking.accept(list(dict.fromkeys(chosen)), wait=wait))
     if settings.json:
         pages.json([str(address) for address in accepted])
         return
     for address in accepted:
-        pages.say(f" accepted {address}")
+        pages.out(line(f"accepted {address}"))
+
+
+def _argv() -> str:
+    return shlex.join(("sloth-runner", *sys.argv[1:]))
 
 
 def _matching(written: str, rows: Sequence[ResourceRow]) -> list[str]:

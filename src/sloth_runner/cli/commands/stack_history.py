@@ -12,8 +12,10 @@ from sloth_runner.cli.shown import run_value
 from sloth_runner.core.errors import UsageError
 from sloth_runner.core.events import Diagnostic, ResourceDrift, ResourceEnd, StackOutput, TaskEnd
 from sloth_runner.core.record import Run, StoredEvent
+from sloth_runner.core.values import Value
 from sloth_runner.state.store import Store
 from sloth_runner.views.drift import DriftText
+from sloth_runner.views.jsonl import complete
 from sloth_runner.views.moments import ago, between, local
 from sloth_runner.views.phrases import counts_line
 from sloth_runner.views.plan import PlanText, output_line
@@ -93,7 +95,7 @@ def _result(run: Run) -> str:
 
 def _show(pages: Pages, run: Run, stored: Sequence[StoredEvent]) -> None:
     if pages.settings.json:
-        events = [{"seq": e.seq, "ts": e.at, **dict(e.data)} for e in stored]
+        events = [{"seq": e.seq, "ts": e.at, **_complete(e)} for e in stored]
         pages.json({**run_value(run), "events": events})
         return
     pages.out(*_head(run, pages))
@@ -120,6 +122,11 @@ def _show(pages: Pages, run: Run, stored: Sequence[StoredEvent]) -> None:
             failures.append(event)
     for failure in failures:
         pages.out(line(), *report.one(failure))
+
+
+def _complete(stored: StoredEvent) -> dict[str, Value]:
+    event = event_of(stored.data)
+    return dict(stored.data) if event is None else complete(event)
 
 
 def _head(run: Run, pages: Pages) -> Iterator[Line]:

@@ -43,9 +43,15 @@ local function spelled(path, depth)
   return concat(parts)
 end
 
-local function refuse(state, depth, what)
-  local where = spelled(state.path, depth)
-  error({ not_data = (where == "" and "it" or where) .. " " .. what }, 0)
+-- What is being encoded: the pieces, the keys and the tables on the way to where we are. All of
+-- it is used again by the next value, since nothing can come between: encoding never yields, but
+-- to end the task.
+local out, path, around = { "" }, {}, {}
+local rough, partial, functions, lenient
+
+local function refuse(depth, what)
+  local place = spelled(path, depth)
+  error({ not_data = (place == "" and "it" or place) .. " " .. what }, 0)
 end
 
 local function header(count, small, limit, wide16, wide32)
@@ -54,139 +60,142 @@ local function header(count, small, limit, wide16, wide32)
   return pack(">BI4", wide32, count)
 end
 
-local function put_string(state, n, value)
-  local out, size = state.out, #value
+local function put_string(n, value)
+  local size = #value
   if utf8_len(value) then
     out[n + 1] = FIXED[size] or SHORT[size]
       or (size < 65536 and pack(">BI2", 0xda, size) or pack(">BI4", 0xdb, size))
   else
-    state.rough = true
+    rough = true
     out[n + 1] = pack(">BI4", 0xc6, size)
   end
   out[n + 2] = value
   return n + 2
 end
 
-local function put_number(state, n, value, depth)
+local function put_number(n, value, depth)
   local whole = tointeger(value)
   if whole then
-    state.out[n + 1] = SMALL[whole] or pack(">Bi8", 0xd3, whole)
+    out[n + 1] = SMALL[whole] or pack(">Bi8", 0xd3, whole)
   elseif value ~= value or value == huge or value == -huge then
-    refuse(state, depth, "is not a finite number")
+    refuse(depth, "is not a finite number")
   else
     -- A whole number beyond 64 bits becomes an integer on the other side.
-    state.rough = state.rough or value % 1 == 0
-    state.out[n + 1] = pack(">Bd", 0xcb, value)
+    rough = rough or value % 1 == 0
+    out[n + 1] = pack(">Bd", 0xcb, value)
   end
   return n + 1
 end
 
 local put
 
-local function put_list(state, n, list, count, depth)
+local function put_list(n, list, count, depth)
   local seen = 0
   for key in next, list do
     seen = seen + 1
-    local index = math_type(key) == "integer" and key or nil
-    if not index or index < 1 or index > count then
-      refuse(state, depth, format(
+    if math_type(key) ~= "integer" or key < 1 or key > count then
+      refuse(depth, format(
         "has the key %s beside a list of %d: a table is either a list or has names",
         type(key) == "string" and format("%q", key) or tostring(key), count))
     end
   end
-  if seen ~= count then refuse(state, depth, "is a list with holes") end
-  state.out[n + 1] = header(count, 0x90, 16, 0xdc, 0xdd)
+  if seen ~= count then refuse(depth, "is a list with holes") end
   n = n + 1
+  out[n] = header(count, 0x90, 16, 0xdc, 0xdd)
   for index = 1, count do
-    state.path[depth + 1] = index
-    n = put(state, n, rawget(list, index), depth + 1)
+    path[depth + 1] = index
+    n = put(n, rawget(list, index), depth + 1)
   end
   return n
 end
 
-local function put_map(state, n, map, depth)
+local function put_map(n, map, depth)
   local place, count = n + 1, 0
   n = place
   for key, value in next, map do
     if type(key) ~= "string" then
-      refuse(state, depth, format("has the key %s (a %s): a table is either a list from 1 on, "
+      refuse(depth, format("has the key %s (a %s): a table is either a list from 1 on, "
         .. "or has names", tostring(key), type(key)))
     end
-    n = put_string(state, n, key)
-    state.path[depth + 1] = key
-    n = put(state, n, value, depth + 1)
+    path[depth + 1] = key
+    n = put(put_string(n, key), value, depth + 1)
     count = count + 1
   end
-  state.out[place] = header(count, 0x80, 16, 0xde, 0xdf)
+  out[place] = header(count, 0x80, 16, 0xde, 0xdf)
   return n
 end
 
-local function put_table(state, n, value, depth)
+local function put_table(n, value, depth)
   if value == null then
-    state.out[n + 1] = "\xc0"
+    out[n + 1] = "\xc0"
     return n + 1
   end
   local blank = unknown[value]
-  if blank and not state.lenient then S.stop(blank) end
-  state.partial = state.partial or blank ~= nil
-  if state.within[value] then refuse(state, depth, "contains itself") end
-  if depth >= DEPTH then refuse(state, DEPTH, format("is nested deeper than %d", DEPTH)) end
-  state.within[value] = true
+  if blank then
+    if not lenient then S.stop(blank) end
+    partial = true
+  end
+  for level = 0, depth - 1 do
+    if around[level] == value then refuse(depth, "contains itself") end
+  end
+  if depth >= DEPTH then refuse(DEPTH, format("is nested deeper than %d", DEPTH)) end
+  around[depth] = value
   local content = proxied[value] or value
   local count = rawlen(content)
-  if count > 0 then
-    n = put_list(state, n, content, count, depth)
-  elseif next(content) == nil then
-    n = n + 1
-    state.out[n] = (arrays[value] or arrays[content]) and "\x90" or "\x80"
-  else
-    n = put_map(state, n, content, depth)
-  end
-  state.within[value] = nil
-  return n
+  if count > 0 then return put_list(n, content, count, depth) end
+  if next(content) ~= nil then return put_map(n, content, depth) end
+  out[n + 1] = (arrays[value] or arrays[content]) and "\x90" or "\x80"
+  return n + 1
 end
 
-function put(state, n, value, depth)
+function put(n, value, depth)
   local kind = type(value)
-  if kind == "string" then return put_string(state, n, value) end
-  if kind == "table" then return put_table(state, n, value, depth) end
-  if kind == "number" then return put_number(state, n, value, depth) end
+  if kind == "string" then return put_string(n, value) end
+  if kind == "table" then return put_table(n, value, depth) end
+  if kind == "number" then return put_number(n, value, depth) end
   if kind == "boolean" then
-    state.out[n + 1] = value and "\xc3" or "\xc2"
+    out[n + 1] = value and "\xc3" or "\xc2"
   elseif kind == "nil" then
-    state.out[n + 1] = "\xc0"
-  elseif kind == "function" and state.functions then
-    return put_map(state, n, { ["$function"] = S.keep(value) }, depth)
+    out[n + 1] = "\xc0"
+  elseif kind == "function" and functions then
+    return put_map(n, { ["$function"] = S.keep(value) }, depth)
   else
-    refuse(state, depth, format("is a %s, which is not data", kind))
+    refuse(depth, format("is a %s, which is not data", kind))
   end
   return n + 1
 end
 
-local function new_state(functions, lenient)
-  return { out = { "\0" }, path = {}, within = {}, functions = functions, lenient = lenient }
+local function begin(with_functions, with_unknown)
+  out[1], rough, partial = "\0", false, false
+  functions, lenient = with_functions, with_unknown
+end
+
+local function finish(n)
+  if rough then out[1] = "\1" end
+  local bytes = concat(out, "", 1, n)
+  if n > 256 then out = {} end
+  around[0], around[1] = nil, nil
+  return bytes, partial
 end
 
 -- Returns the bytes of one value; the first byte is 1 where the text in it is not all UTF-8.
 -- Raises a table { not_data = why } for what is not data.
-local function encode(value, functions, lenient)
-  local state = new_state(functions, lenient)
-  put(state, 1, value, 0)
-  if state.rough then state.out[1] = "\1" end
-  return concat(state.out), state.partial
+local function encode(value, with_functions, with_unknown)
+  begin(with_functions, with_unknown)
+  return finish(put(1, value, 0))
 end
 
 -- Returns the bytes of the arguments of a call, as a list; nils at its end are left out.
-local function encode_arguments(functions, count, ...)
-  local state, given = new_state(functions), { ... }
+local function encode_arguments(with_functions, count, ...)
+  begin(with_functions, false)
+  local given = { ... }
   while count > 0 and given[count] == nil do count = count - 1 end
+  out[2] = header(count, 0x90, 16, 0xdc, 0xdd)
   local n = 2
-  state.out[2] = header(count, 0x90, 16, 0xdc, 0xdd)
   for index = 1, count do
-    n = put(state, n, given[index], 0)
+    n = put(n, given[index], 0)
   end
-  if state.rough then state.out[1] = "\1" end
-  return concat(state.out)
+  return (finish(n))
 end
 
 local get

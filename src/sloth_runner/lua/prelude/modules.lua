@@ -91,14 +91,17 @@ local function call(name, functions, ...)
 end
 S.call = call
 
-local KEEPS_FUNCTIONS = { ["resource.define"] = true }
-
 local function define(name)
-  local functions = KEEPS_FUNCTIONS[name]
   local outer, key = match(name, "^(.+)%.([^.]+)$")
   rawset(outer and module(outer) or globals, key or name, function(...)
-    return call(name, functions, ...)
+    return call(name, nil, ...)
   end)
+end
+
+-- Defines a type whose functions stay in Lua; returns the function that makes one of it.
+local function define_type(...)
+  local kind = call("resource.define", true, ...)
+  return function(...) return call("resource.ensure", nil, kind, ...) end
 end
 
 -- Facts are gathered when they are read first, once in an attempt of a task.
@@ -121,7 +124,9 @@ function S.install(info)
   for _, name in raw.ipairs(info.functions) do
     if name == "facts" then
       globals.facts = facts_table()
-    elseif name ~= "os.execute" and name ~= "io.popen" then
+    elseif name == "resource.define" then
+      rawset(module("resource"), "define", define_type)
+    elseif name ~= "os.execute" and name ~= "io.popen" and name ~= "resource.ensure" then
       define(name)
     end
   end

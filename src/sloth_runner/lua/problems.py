@@ -1,0 +1,52 @@
+"""What a static check found: the problem, exactly where, and what to do."""
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal["error", "warning"]
+
+TITLES = {
+    "SR1001": "syntax error",
+    "SR1002": "the file cannot be read",
+    "SR1202": "unknown function",
+    "SR1203": "unknown parameter",
+    "SR1204": "wrong value",
+    "SR1205": "missing parameter",
+    "SR1300": "wrong declaration",
+    "SR1310": "dependency cycle",
+    "SR1401": "name without a definition",
+    "SR1402": "global variable",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """One finding. Line and column count from 1, the column and ``length`` in characters."""
+
+    file: str
+    line: int
+    column: int
+    length: int
+    code: str
+    message: str
+    hint: str = ""
+    severity: Severity = "error"
+
+    @property
+    def title(self) -> str:
+        """The constant title of this kind of problem."""
+        return TITLES[self.code]
+
+
+def near(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """Returns the known name that was probably meant, or None."""
+    found = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
+    return found[0] if found else None
+
+
+def meant(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
+    """Returns "; did you mean ...?", or nothing."""
+    found = near(name, known, cutoff=cutoff)
+    return f'; did you mean "{found}"?' if found else ""

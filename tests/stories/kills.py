@@ -1,0 +1,50 @@
+"""kill -9 from inside, at one exact step: armed in the process of the command itself."""
+
+import os
+import signal
+from collections.abc import Sequence
+from typing import Any
+
+from sloth_runner.core.host import LOOKING, Request
+from sloth_runner.hosts.local import LocalHost
+from sloth_runner.state.journal import Journal
+
+
+def arm(*, at: str, step: int) -> None:
+    """Kills the process at the given step: around commits, or around changes of the machine.
+
+    A commit has a step before it only where the machine was changed since the last one:
+    before any other, nothing is different from after that.
+    """
+    left = [step]
+    acted = [True]
+
+    def burn() -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    commit, perform = Journal._batch, LocalHost.perform
+
+    def batch(self: Journal, connection: Any, jobs: Any) -> Any:
+        counts = at == "commit" and any(job.writes for job in jobs)
+        if counts and acted[0]:
+            burn()
+        acted[0] = acted[0] and not counts
+        answers = commit(self, connection, jobs)
+        if counts:
+            burn()
+        return answers
+
+    async def performed(self: LocalHost, requests: Sequence[Request]) -> list[Any]:
+        acts = any(request.verb not in LOOKING for request in requests)
+        acted[0] = acted[0] or acts
+        if at == "write" and acts:
+            burn()
+        answers = await perform(self, requests)
+        if at == "write" and acts:
+            burn()
+        return answers
+
+    Journal._batch = batch  # type: ignore[method-assign]
+    LocalHost.perform = performed  # type: ignore[method-assign]

@@ -1,0 +1,119 @@
+"""A type that a workflow defines in Lua has everything that a built-in one has."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+NOTE = """
+local note = resource.define({
+  type = "note",
+  observe = function(name)
+    local text = file_ops.read(FOLDER .. name)
+    if text == nil then return nil end
+    return { text = text }
+  end,
+  create = function(name, properties)
+    exec.run({ argv = { "cp", "/dev/stdin", FOLDER .. name }, stdin = properties.text })
+  end,
+  delete = function(name) file_ops.remove(FOLDER .. name) end,
+})
+local result = note({ name = "one", text = "TEXT", state = "STATE" })
+print(result.status, result.address)
+"""
+
+
+class Place:
+    """A folder with a workflow, a record of its own, and the real command."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "notes").mkdir()
+        self.note = folder / "notes" / "one"
+        self.file = folder / "site.lua"
+        self.write()
+
+    def write(self, text: str = "hello", state: str = "present") -> None:
+        """Writes the workflow, which wants the note to hold ``text``."""
+        source = NOTE.replace("FOLDER", f'"{self.folder}/notes/"')
+        self.file.write_text(source.replace("TEXT", text).replace("STATE", state))
+
+    def sloth(self, *arguments: str, code: int = 0) -> str:
+        """Runs the command and returns what it printed; checks its exit code."""
+        done = subprocess.run(
+            [sys.executable, "-m", "sloth_runner", "--db", str(self.folder / "db"), *arguments],
+            capture_output=True,
+            text=True,
+            cwd=self.folder,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout
+
+    def drift(self) -> Any:
+        """Returns the document of ``stack drift --json``."""
+        return json.loads(self.sloth("stack", "drift", "site", "--json"))
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def test_it_is_created_once_and_then_left_alone(place: Place) -> None:
+    assert " created   note:one " in place.sloth("run", "site.lua", "--yes")
+    assert place.note.read_text() == "hello"
+    assert place.sloth("run", "-q", "site.lua", "--yes") == ""
+
+
+def test_the_preview_changes_nothing(place: Place) -> None:
+    assert "note:one" in place.sloth("plan", "site.lua")
+    assert not place.note.exists()
+
+
+def test_drift_names_the_property_and_is_put_back_from_the_record(place: Place) -> None:
+    place.sloth("run", "site.lua", "--yes")
+    place.note.write_text("other")
+    [found] = place.drift()["drifted"]
+    assert found["address"] == "local/note:one"
+    assert found["changes"] == [{"property": "text", "recorded": "hello", "actual": "other"}]
+    place.sloth("stack", "drift", "site", "--fix")
+    assert place.note.read_text() == "hello"
+    assert place.drift()["drifted"] == []
+
+
+def test_a_definition_that_changed_is_told_and_not_guessed(place: Place) -> None:
+    place.sloth("run", "site.lua", "--yes")
+    place.file.write_text(place.file.read_text() + "\n-- another text\n")
+    report = place.drift()
+    assert [entry["address"] for entry in report["unchecked"]] == ["local/note:one"]
+    assert "has changed since it was recorded" in report["unchecked"][0]["reason"]
+    assert report["drifted"] == []
+    place.file.unlink()
+    assert "is not there" in place.drift()["unchecked"][0]["reason"]
+
+
+def test_reading_a_definition_for_drift_does_nothing_else(place: Place) -> None:
+    place.sloth("run", "site.lua", "--yes")
+    marker = place.folder / "marker"
+    place.file.write_text(f'exec.run("touch {marker}")\n' + place.file.read_text())
+    place.sloth("run", "site.lua", "--yes")
+    marker.unlink()
+    assert place.drift()["checked"] == 1
+    assert not marker.exists()
+
+
+def test_it_is_removed_by_its_own_function(place: Place) -> None:
+    place.sloth("run", "site.lua", "--yes")
+    place.write(state="absent")
+    assert "removed" in place.sloth("run", "site.lua", "--yes")
+    assert not place.note.exists()
+    assert place.sloth("run", "-q", "site.lua", "--yes") == ""
+
+
+def test_a_create_that_does_not_do_it_is_a_failure_that_names_the_property(place: Place) -> None:
+    place.file.write_text(place.file.read_text().replace("stdin = properties.text", 'stdin = "x"'))
+    place.sloth("run", "site.lua", "--yes", code=1)

@@ -1,0 +1,190 @@
+"""Users and groups on a real host: what ``user.*`` and ``group.*`` promise, asked of getent."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from machines.machine import Completed, Machine
+
+DB = "/root/story.db"
+HASH = "$6$saltsalt$" + "hunter2./" * 9 + "abcde"
+
+
+@pytest.fixture(scope="module")
+def booted(machine_image: Path) -> Iterator[Machine]:
+    """One host for all stories of this file."""
+    with Machine(machine_image) as machine:
+        yield machine
+
+
+@pytest.fixture
+def host(booted: Machine) -> Machine:
+    """The host without a record of ours and without the accounts that the stories make."""
+    booted.sh(
+        f"""
+        rm -rf {DB}*
+        for name in appuser ada; do userdel --remove $name; done
+        for name in appuser ada web db; do groupdel $name; done
+        rm -rf /home/appuser /home/ada
+        """,
+        check=False,
+    )
+    return booted
+
+
+def sloth(host: Machine, lua: str, *words: str, check: bool = True) -> Completed:
+    """Runs a command of ours on a workflow."""
+    host.write("/root/story.lua", lua)
+    command, *options = words or ("run", "--yes")
+    return host.sloth("--db", DB, command, "/root/story.lua", *options, check=check)
+
+
+def summary(host: Machine, lua: str, *words: str, check: bool = True) -> dict[str, Any]:
+    """Returns the counts that a run or plan ends with."""
+    command, *options = words or ("run", "--yes")
+    done = sloth(host, lua, command, *options, "--json", check=check)
+    last: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    assert last["type"] == "summary"
+    return last
+
+
+def test_create_and_modify_of_one_user_change_nothing_the_second_time(host: Machine) -> None:
+    lua = """
+        user.create({name = "appuser", shell = "/bin/bash", home = "/home/appuser"})
+        user.modify({name = "appuser", shell = "/bin/zsh"})
+    """
+    assert summary(host, lua, "plan")["failed"] == 0
+    assert host.sh("getent passwd appuser", check=False).returncode == 2
+    first = summary(host, lua)
+    assert (first["created"], first["changed"]) == (1, 1)
+    assert host.sh("getent passwd appuser | cut -d: -f6-").stdout == "/home/appuser:/bin/zsh\n"
+    assert host.sh("stat -c %U /home/appuser").stdout == "appuser\n"
+    again = summary(host, lua)
+    assert (again["created"], again["changed"], again["failed"]) == (0, 0, 0)
+    shown = host.sloth("--db", DB, "stack", "drift", "story", "--json").stdout
+    assert json.loads(shown)["drifted"] == []
+
+
+def test_an_edited_modify_is_applied_and_a_dropped_one_is_forgotten(host: Machine) -> None:
+    create = 'user.create({name = "appuser", shell = "/bin/bash"})\n'
+    modify = 'user.modify({name = "appuser", shell = "%s"})\n'
+    shell = "getent passwd appuser | cut -d: -f7"
+    sloth(host, create + modify % "/bin/zsh")
+    assert summary(host, create + modify % "/bin/dash")["changed"] == 1
+    assert host.sh(shell).stdout == "/bin/dash\n"
+    assert summary(host, create + modify % "/bin/dash")["changed"] == 0
+    sloth(host, create)
+    sloth(host, create)
+    assert host.sh(shell).stdout == "/bin/bash\n"
+
+
+def test_groups_and_their_users_in_one_workflow(host: Machine) -> None:
+    lua = """
+        group.create({names = {"web", "db"}})
+        user.create({name = "ada", groups = {"web", "db"}, comment = "Ada Lovelace"})
+    """
+    planned = summary(host, lua, "plan")
+    assert (planned["created"], planned["failed"]) == (3, 0)
+    assert summary(host, lua)["created"] == 3
+    assert host.sh("id -nG ada").stdout == "ada web db\n"
+    assert summary(host, lua)["unchanged"] == 3
+
+
+def test_a_group_that_somebody_was_taken_out_of_is_drift(host: Machine) -> None:
+    lua = """
+        group.create({names = {"web", "db"}})
+        user.create({name = "ada", groups = {"web", "db"}, append = true})
+    """
+    sloth(host, lua)
+    host.sh("gpasswd --delete ada db; usermod --append --groups games ada")
+    shown = host.sloth("--db", DB, "stack", "drift", "story", "--json", check=False)
+    [drifted] = json.loads(shown.stdout)["drifted"]
+    assert drifted["address"] == "local/user:ada"
+    assert [(c["property"], c["recorded"], c["actual"]) for c in drifted["changes"]] == [
+        ("groups", ["db", "web"], ["web"])
+    ]
+    assert summary(host, lua)["changed"] == 1
+    assert set(host.sh("id -nG ada").stdout.split()) == {"ada", "web", "db", "games"}
+
+
+def test_what_was_changed_by_hand_is_put_back(host: Machine) -> None:
+    lua = 'user.create({name = "ada", shell = "/bin/sh", comment = "Ada"})'
+    sloth(host, lua)
+    host.sh("usermod --shell /bin/false --comment Eve ada")
+    shown = host.sloth("--db", DB, "stack", "drift", "story", "--json", check=False)
+    [drifted] = json.loads(shown.stdout)["drifted"]
+    assert [c["property"] for c in drifted["changes"]] == ["comment", "shell"]
+    host.sloth("--db", DB, "--yes", "stack", "drift", "story", "--fix")
+    assert host.sh("getent passwd ada | cut -d: -f5,7").stdout == "Ada:/bin/sh\n"
+
+
+def test_the_hash_of_a_password_lands_in_shadow_and_nowhere_else(host: Machine) -> None:
+    lua = f'user.create({{name = "ada", password = "{HASH}"}})'
+    said = ""
+    for words in (("plan", "-v"), ("run", "--yes", "-v"), ("run", "--yes", "--json")):
+        done = sloth(host, lua, *words)
+        said += done.stdout + done.stderr
+    assert host.sh("getent shadow ada | cut -d: -f2").stdout == f"{HASH}\n"
+    host.sh("usermod --lock ada; echo 'ada:$6$other$' | chpasswd -e")
+    for words in (("stack", "drift", "story"), ("stack", "export", "story")):
+        done = host.sloth("--db", DB, *words, check=False)
+        said += done.stdout + done.stderr
+    sloth(host, lua)
+    found = host.sh("grep -rlaF hunter2 /root/story.db* /var/log /tmp || true").stdout
+    assert found == ""
+    assert "hunter2" not in said
+
+
+def test_a_plain_password_is_refused_before_anything_is_touched(host: Machine) -> None:
+    lua = """
+        local secret = "hunter2"
+
+
+
+        -- Far from where it is written: a failure shows the lines of the workflow around it.
+        user.create({name = "ada", password = secret})
+    """
+    failed = sloth(host, lua, check=False)
+    assert failed.returncode != 0
+    assert "plain text is refused" in failed.stdout + failed.stderr
+    assert "hunter2" not in failed.stdout + failed.stderr
+    assert host.sh("getent passwd ada", check=False).returncode == 2
+
+
+def test_what_useradd_would_refuse_is_refused_in_the_preview(host: Machine) -> None:
+    for call, why in (
+        ('user.create({name = "ada", groups = {"nosuch"}})', "there is no group nosuch"),
+        ('user.create({name = "ada", uid = 0})', "belongs to the user root"),
+        ('user.modify({name = "ada", shell = "/bin/sh"})', "does not exist"),
+        ('user.remove("root")', "uid 0"),
+        ('group.remove("nogroup")', "primary group of"),
+    ):
+        failed = sloth(host, call, "plan", check=False)
+        assert failed.returncode == 1, call
+        assert why in failed.stdout + failed.stderr
+    assert host.sh("getent passwd ada", check=False).returncode == 2
+
+
+def test_a_removed_user_leaves_its_home(host: Machine) -> None:
+    host.sh("useradd --create-home ada; echo mine >/home/ada/file")
+    assert summary(host, 'user.remove("ada")')["removed"] == 1
+    assert host.read("/home/ada/file") == "mine\n"
+    assert summary(host, 'user.remove({name = "ada"})')["unchanged"] == 1
+
+
+def test_a_user_is_made_once_by_many_goroutines(host: Machine) -> None:
+    lua = """
+        goroutine.map({1, 2, 3, 4, 5}, function(n)
+            group.create("g" .. n)
+            user.create({name = "u" .. n, group = "g" .. n, system = true})
+        end)
+    """
+    assert summary(host, lua)["created"] == 10
+    assert host.sh("for n in 1 2 3 4 5; do id -gn u$n; done").stdout.split() == [
+        f"g{n}" for n in range(1, 6)
+    ]
+    assert summary(host, lua)["unchanged"] == 10
+    host.sh("for n in 1 2 3 4 5; do userdel u$n; groupdel g$n 2>/dev/null; done; true")
