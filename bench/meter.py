@@ -4,26 +4,42 @@ Run as a program where the commands are to run: ``python -I -S meter.py < JOB``;
 answer are JSON. Taking turns keeps what else happens on the machine from favouring anyone.
 """
 
+# ruff: noqa: PTH118, PTH123
+
 import json
 import os
 import sys
 import time
 
 
+SAID = "said-by-the-last"
+
+
 def measure(argv, env, cwd):
-    """Runs ``argv`` to its end; returns wall and CPU seconds, peak MB, the exit code."""
+    """Runs ``argv`` to its end; returns wall and CPU seconds, peak MB, the exit code.
+
+    What it says goes to a file, which is fetched when it ends badly.
+    """
+    said = os.path.join(cwd, SAID)
+    files = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]
+    os.chdir(cwd)
     began = time.perf_counter()
     # vfork, so that the peak is that of the command and not of a copy of this process.
-    null = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)]
-    null += [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_WRONLY, 0) for fd in (1, 2)]
-    os.chdir(cwd)
-    pid = os.posix_spawnp(argv[0], argv, env, file_actions=null)
+    pid = os.posix_spawnp(argv[0], argv, env, file_actions=files)
     _, status, usage = os.wait4(pid, 0)
+    wall = time.perf_counter() - began
+    code = os.waitstatus_to_exitcode(status)
+    if code:
+        with open(said, errors="replace") as file:
+            sys.exit(f"{argv} ended with {code}: {file.read()[-2000:]}")
     return {
-        "wall": time.perf_counter() - began,
+        "wall": wall,
         "cpu": usage.ru_utime + usage.ru_stime,
         "mb": usage.ru_maxrss / 1024,
-        "exit": os.waitstatus_to_exitcode(status),
     }
 
 
@@ -33,9 +49,7 @@ def main():
     for number in range(job["warmup"] + job["rounds"]):
         for name, command in job["commands"].items():
             for before in job["before"].get(name, []):
-                done = measure(before, job["env"], job["cwd"])
-                if done["exit"]:
-                    sys.exit(f"{before} ended with {done['exit']}")
+                measure(before, job["env"], job["cwd"])
             run = measure(command, job["env"], job["cwd"])
             if number >= job["warmup"]:
                 runs[name].append(run)

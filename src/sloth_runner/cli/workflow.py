@@ -114,10 +114,14 @@ SIZE = Size()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Target:
-    """Which workflow, by absolute path, and the stack that it belongs to."""
+    """Which workflow, by absolute path, and the stack that it belongs to.
+
+    ``named`` says that a person named the stack; otherwise the workflow does.
+    """
 
     file: str
     stack: str
+    named: bool = True
     values: Mapping[str, Value] = field(default_factory=dict)
 
 
@@ -129,12 +133,12 @@ def target(argument: str | None, file: str | None, settings: Settings) -> Target
     """
     if file is not None:
         path = _readable(file)
-        return Target(file=path, stack=argument or _own_name(path))
+        return Target(file=path, stack=argument or _own_name(path), named=argument is not None)
     if argument is None:
         raise UsageError("name a workflow", hint="sloth-runner run FILE.lua")
     if Path(argument).is_file():
         path = _readable(argument)
-        return Target(file=path, stack=_own_name(path))
+        return Target(file=path, stack=_own_name(path), named=False)
     return _recorded(argument, settings)
 
 
@@ -222,7 +226,7 @@ def spec_of(found: Target, settings: Settings, *, mode: str, given: Mapping[str,
         file=found.file,
         db=settings.database,
         mode=mode,
-        stack=found.stack,
+        stack=found.stack if found.named else None,
         values=values_of(given["values_files"], given["settings_"]),
         tasks=tuple(given["tasks"]),
         tags=tags,

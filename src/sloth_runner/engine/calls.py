@@ -218,7 +218,9 @@ class TaskContext:
         results: Mapping[str, Value],
         values: Mapping[str, Value],
         publish: Callable[[Log], None],
+        check: Callable[[], None] | None = None,
     ) -> None:
+        self._check = check
         self._calls = calls
         self.task = task
         self.attempt = attempt
@@ -234,6 +236,8 @@ class TaskContext:
         """Performs a call of a module (``engine.program.Context.call``)."""
         caller = Caller(task=self.task, attempt=self.attempt, function=function, location=location)
         try:
+            if self._check is not None:
+                self._check()
             return await self._calls.call(caller, self.host, arguments)
         except SlothError as error:
             if error.location is None:

@@ -79,6 +79,8 @@ class Scheduler:
                 location=Location(self._spec.file, 1),
                 hint="declare a task({...}) or call a module, for example pkg.install(...)",
             )
+        if self.ended.outcomes[MAIN] == "ok":
+            self._check_name()
         self._on_loaded(self.graph)
         names = tuple(self.graph.order)
         await self._publish(ProgramLoaded(msg=f"{len(names)} tasks", tasks=names))
@@ -89,6 +91,20 @@ class Scheduler:
         else:
             await self._block(chosen)
         return self.ended
+
+    def _check_name(self) -> None:
+        """Raises WorkflowError unless the name is what was read before Lua started.
+
+        The stack was chosen by that name; so it is checked before anything is called.
+        """
+        declared, stack = self._program.workflow, self._recorder.stack.name
+        if self._spec.stack is None and declared.name not in (None, stack):
+            raise WorkflowError(
+                f"the workflow names itself {declared.name!r}, but its stack is {stack!r}",
+                location=declared.location,
+                hint="write the name as a literal text, or say which stack: "
+                f"sloth-runner run STACK -f {self._spec.file}",
+            )
 
     def cancel(self) -> None:
         """Ends the running tasks; what they have under way is finished first."""
@@ -180,6 +196,7 @@ class Scheduler:
             results=self.ended.results,
             values=self._spec.values,
             publish=self._recorder.bus.publish,
+            check=self._check_name if task.name == MAIN else None,
         )
         running = (
             self._program.main(context)
