@@ -37,9 +37,11 @@ def test_no_two_types_share_a_function() -> None:
     assert [name for name, count in names.items() if count > 1] == []
 
 
-def test_no_two_kinds_share_a_type_name() -> None:
-    names = Counter(cls.type for cls in CLASSES)
-    assert [name for name, count in names.items() if count > 1] == []
+def test_a_type_of_resources_shares_its_name_with_nothing() -> None:
+    resources = Counter(cls.type for cls in CLASSES if issubclass(cls, Resource))
+    others = {cls.type for cls in CLASSES if not issubclass(cls, Resource)}
+    assert [name for name, count in resources.items() if count > 1] == []
+    assert not others & set(resources)
 
 
 @pytest.mark.parametrize("name", sorted(FUNCTIONS))

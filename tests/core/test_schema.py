@@ -94,7 +94,7 @@ def test_a_good_value_is_kept_in_its_one_form(
         ({"groups": 3}, "expected a list"),
         ({"groups": ["a", 3]}, "expected text, got the number 3"),
         ({"vars": [1]}, "expected a table"),
-        ({"content": True}, "expected text, got the boolean true"),
+        ({"content": True}, "expected text"),
         ({"wait": "soon"}, 'expected seconds or text such as "5m"'),
         ({"wait": -1}, "expected seconds"),
         ({"state": "presnt"}, 'did you mean "present"?'),

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,6 +80,8 @@ def _hush() -> None:
 
 
 def _crashed(error: BaseException, settings: "Settings", argv: Sequence[str]) -> None:
+    import traceback
+
     trace = "".join(traceback.format_exception(error))
     words = [f"error[SR9001]: this is a bug of sloth-runner: {type(error).__name__}"]
     try:

@@ -1,6 +1,5 @@
 """Groups of commands that import a command when it is called, and list them without."""
 
-import difflib
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -70,6 +69,8 @@ class Group(click.Group):
         """Finds the command, or says which one may have been meant."""
         name = args[0] if args else ""
         if name and not name.startswith("-") and name not in self._entries:
+            import difflib
+
             near = difflib.get_close_matches(name, self._entries, n=1, cutoff=0.5)
             advice = f"; did you mean {near[0]!r}?" if near else ""
             raise click.UsageError(f"there is no command {name!r}{advice}", context)

@@ -2,7 +2,7 @@
 
 import json
 import os
-import shutil
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -80,11 +80,28 @@ def place(loc: str) -> str:
 
 
 def lines_of(file: str) -> Sequence[str] | None:
-    """Returns the lines of a Lua file, None where it cannot be read."""
+    """Returns the lines of a Lua file, None where it cannot be read.
+
+    What is written there for a sensitive parameter is left out: a report may be passed on.
+    """
     try:
-        return Path(file).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        text = Path(file).read_text(encoding="utf-8", errors="surrogateescape")
     except (OSError, ValueError):
         return None
+    return _without_secrets(text).splitlines()
+
+
+def _without_secrets(source: str) -> str:
+    """Returns Lua source with the values of sensitive parameters replaced, line by line."""
+    from sloth_runner.core.registry import registry
+    from sloth_runner.core.schema import params_of
+
+    declared = {cls for cls, _ in registry().functions.values()}
+    names = {p.name for cls in declared for p in params_of(cls).values() if p.doc.sensitive}
+    keys = "|".join(sorted(re.escape(name) for name in names))
+    literal = r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'|\[(=*)\[.*?\]\2\]|\{.*?\}"
+    pattern = re.compile(rf"(\b(?:{keys})\s*=\s*)(?:{literal})", re.DOTALL)
+    return pattern.sub(lambda m: m[1] + "(sensitive)" + "\n" * m[0].count("\n"), source)
 
 
 def _write(stream: TextIO, look: Look, lines: Iterable[Line]) -> None:
@@ -97,10 +114,21 @@ def _look(stream: TextIO, color: str) -> Look:
     encoding = (getattr(stream, "encoding", None) or "ascii").lower().replace("-", "")
     dumb = os.environ.get("TERM") == "dumb"
     return Look(
-        width=shutil.get_terminal_size().columns if terminal else None,
+        width=_columns(stream) if terminal else None,
         colour=_coloured(terminal and not dumb, color),
         unicode=encoding == "utf8" and not dumb,
     )
+
+
+def _columns(stream: TextIO) -> int:
+    """Returns the width of a terminal; COLUMNS wins. (shutil would load half of its archives.)"""
+    chosen = os.environ.get("COLUMNS", "")
+    if chosen.isdigit() and int(chosen) > 0:
+        return int(chosen)
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except OSError:
+        return 80
 
 
 def _coloured(terminal: bool, color: str) -> bool:

@@ -2,7 +2,6 @@
 
 import contextlib
 import datetime
-import difflib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -50,6 +49,8 @@ def no_stack(name: str, known: Iterable[str], settings: Settings) -> UsageError:
 
 def meant(name: str, known: Iterable[str]) -> str:
     """Returns "; did you mean ...?" for the nearest known name, or nothing."""
+    import difflib
+
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f'; did you mean "{escaped(near[0])}"?' if near else ""
 

@@ -119,7 +119,8 @@ def build(
         try:
             fields[param.name] = param.convert(value)
         except WrongValue as wrong:
-            problems.append(f"parameter {name!r}: {wrong}")
+            why = f"expected {param.kind}" if param.doc.sensitive else str(wrong)
+            problems.append(f"parameter {name!r}: {why}")
     if not problems:
         problems = [
             f"parameter {_shown_name(name, written)!r} is required"

@@ -6,7 +6,6 @@ string is ``{"$bytes": base64}``, and a table with such a key ``{"$entries": [[k
 """
 
 import base64
-import hashlib
 import json
 import math
 from typing import Any
@@ -77,6 +76,8 @@ def checksum(value: Value) -> str:
 
 def sha256(value: str) -> str:
     """Returns the SHA-256 of the bytes of ``value``, in hexadecimal."""
+    import hashlib  # loads OpenSSL, which short commands have no use for
+
     return hashlib.sha256(raw(value)).hexdigest()
 
 

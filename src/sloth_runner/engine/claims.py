@@ -51,7 +51,9 @@ class Claims:
         elif claim is not None and resource == self.bases.get(address):
             resource = claim.resource
         elif claim is not None and claim.resource != resource:
-            refined = resource.refine(claim.resource)
+            # What the record merged holds only for what this run has declared so far.
+            earlier = self.bases[address] if address in self.awaiting else claim.resource
+            refined = resource.refine(earlier)
             if refined is None:
                 raise ConflictError(
                     f"{address} is declared differently at {claim.caller.place}",

@@ -5,6 +5,7 @@ All SQL is in ``state.statements``.
 """
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from sloth_runner.core import values
 from sloth_runner.core.address import escaped
@@ -15,11 +16,13 @@ from sloth_runner.state.ids import new_id
 from sloth_runner.state.journal_tables import JournalTables
 from sloth_runner.state.resource_tables import ResourceTables
 from sloth_runner.state.rows import column
-from sloth_runner.state.transfer_tables import TransferTables
 from sloth_runner.state.value_tables import ValueTables
 
+if TYPE_CHECKING:
+    from sloth_runner.state.transfer_tables import WholeStack
 
-class Store(ResourceTables, JournalTables, ValueTables, TransferTables):
+
+class Store(ResourceTables, JournalTables, ValueTables):
     """The record of one database: stacks and runs here, the rest in the base classes."""
 
     # stacks
@@ -89,6 +92,12 @@ class Store(ResourceTables, JournalTables, ValueTables, TransferTables):
         """Removes a stack with all that is recorded of it; whether there was one."""
         self._write(statements.KV_CLEAR, stack_id)
         return self._write(statements.DELETE_STACK, stack_id) > 0
+
+    def restore_stack(self, whole: "WholeStack") -> None:
+        """Adds a stack with all that was recorded of it elsewhere; raises UsageError if taken."""
+        from sloth_runner.state.transfer_tables import TransferTables  # for an import only
+
+        TransferTables(self._connection, writable=self._writable).restore_stack(whole)
 
     # runs
 
