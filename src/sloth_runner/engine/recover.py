@@ -1,11 +1,16 @@
 """Settles what a dead run left in doubt, by looking at the machine and nothing else."""
 
 import asyncio
+import contextlib
+import posixpath
+import re
 
 from sloth_runner.core.errors import SlothError
 from sloth_runner.core.events import Recovered
+from sloth_runner.core.host import Host
 from sloth_runner.core.record import Carry, Operation, ResourceRow, ResourceState, now
 from sloth_runner.core.values import State, Value
+from sloth_runner.engine.machines import Machines
 from sloth_runner.engine.observations import Observations
 from sloth_runner.engine.plan import Plan
 from sloth_runner.engine.recorder import Recorder
@@ -14,8 +19,15 @@ RESULT = {"done": "done", "not done": "not done", "half done": "failed", "in dou
 """How an operation is recorded to have ended, by what was found out about it."""
 
 
+LEFT_OVER = re.compile(r"\.sloth-[0-9a-f]{8}")
+"""How the name of a new file goes on that was not put in place (``hosts.primitives``)."""
+
+
 async def settle_doubts(
-    recorder: Recorder, observations: Observations, preview: Plan | None = None
+    recorder: Recorder,
+    observations: Observations,
+    machines: Machines,
+    preview: Plan | None = None,
 ) -> None:
     """Records of each open operation whether it was done, half done or not done.
 
@@ -37,6 +49,20 @@ async def settle_doubts(
             preview.told.append(event)
     if preview is None:
         await asyncio.to_thread(recorder.seal.blobs.clean)
+        for operation in doubts:
+            with contextlib.suppress(SlothError):  # a leftover that stays is in nobody's way
+                await _sweep(machines.host(operation.address.host), recorder, operation)
+
+
+async def _sweep(host: Host, recorder: Recorder, operation: Operation) -> None:
+    """Removes the new file that a dead run had begun to write beside the one in doubt."""
+    if operation.row is None:
+        return
+    resource = recorder.seal.resource(operation.address.type, operation.row["params"])
+    folder, name = posixpath.split(resource.path or "")
+    for beside in await host.ask("list", path=folder) or () if name else ():
+        if beside.startswith(f".{name}") and LEFT_OVER.fullmatch(beside, len(name) + 1):
+            await host.ask("remove", path=posixpath.join(folder, beside))
 
 
 def _action(operation: Operation) -> Recovered:

@@ -141,7 +141,12 @@ class Session:
         plan = Plan(serial=stack.serial)
         workshop = await self._open_workshop(journal, stack, _no_run(stack), preview=plan)
         try:
-            await settle_doubts(workshop.tools.recorder, workshop.tools.observations, plan)
+            await settle_doubts(
+                workshop.tools.recorder,
+                workshop.tools.observations,
+                workshop.tools.machines,
+                plan,
+            )
             ended = await self._scheduled(workshop)
         finally:
             await workshop.close()
@@ -178,7 +183,7 @@ class Session:
         workshop = await self._open_workshop(journal, stack, run, binding=binding)
         tools = workshop.tools
         try:
-            await settle_doubts(tools.recorder, tools.observations)
+            await settle_doubts(tools.recorder, tools.observations, tools.machines)
             ended = await self._scheduled(workshop)
             orphans = await finish(workshop, ended, same_path=stack.workflow == self.spec.file)
         finally:

@@ -89,7 +89,7 @@ class Terminal(Human):
         if start is None:
             return None
         number = f" {start.n}" if start.n else ""
-        source = f" {dot} {self.page.report.place(start.source)}" if start.source else ""
+        source = f" {dot} {clean(self.page.report.place(start.source))}" if start.source else ""
         return line(Span(f"{clean(start.stack)}", "bold"), f" {dot} {start.kind}{number}{source}")
 
     def changed(self, event: ResourceEnd) -> None:

@@ -10,24 +10,42 @@ local yield, raw_resume, status, running = raw.yield, raw.resume, raw.status, ra
 local raw_create, raw_close, isyieldable = raw.create, raw.close, raw.isyieldable
 local sethook, error, type, format = raw.sethook, raw.error, raw.type, raw.format
 local table_pack, table_unpack, select = raw.table_pack, raw.table_unpack, raw.select
-local setmetatable, pcall = raw.setmetatable, raw.pcall
+local setmetatable, pcall, xpcall, gethook = raw.setmetatable, raw.pcall, raw.xpcall, raw.gethook
 local flag, attempts, complain = S.flag, S.attempts, S.complain
 
 local EVERY = 10000          -- instructions between two looks at the flag
-local CLOSING = 10000000     -- instructions that the <close> variables of a stopped task may take
+local CLOSING = 1000         -- looks after which the <close> variables of a stopped task must end
 local TRUE = "\0\xc3"        -- `true` as Python sends it
 local USER = {}              -- marks what a workflow's own coroutine yields
 local tops = setmetatable({}, { __mode = "k" })
 local queued = {}            -- what was said or woken where no operation could be made
 
 -- Interrupting. Once the flag is up the hook fires at each instruction, so pcall cannot hold it.
+-- What an error of the hook calls at once, a message handler, runs with hooks off: none of the
+-- workflow's may.
+
+local remaining = nil        -- looks that are left while a stopped task is closed
 
 local function hook()
   local current = S.current
-  if flag(0) or (current and flag(current.number)) then
+  if remaining then remaining = remaining - 1 end
+  if flag(0) or (current and flag(current.number)) or (remaining and remaining < 0) then
     sethook(hook, "", 1)
     error("interrupted", 0)
   end
+end
+
+-- Whether a thread (by default the running one) was ended by its hook, or is about to be.
+local function is_ending(...)
+  local _, _, count = gethook(...)
+  return count == 1
+end
+
+raw.globals.xpcall = function(fn, handler, ...)
+  return xpcall(fn, function(why)
+    if is_ending() then return why end
+    return handler(why)
+  end, ...)
 end
 
 local function freeze()
@@ -127,10 +145,7 @@ end
 
 local function close_inner(guard)
   local thread = guard[1]
-  if thread and status(thread) == "suspended" then
-    sethook(thread, freeze, "", CLOSING)
-    pcall(raw_close, thread)
-  end
+  if thread and status(thread) == "suspended" then pcall(raw_close, thread) end
 end
 
 local GUARD = { __close = close_inner }
@@ -208,7 +223,7 @@ end
 
 local function unwrapped(thread, ok, ...)
   if ok then return ... end
-  pcall(raw_close, thread)
+  if not is_ending(thread) then pcall(raw_close, thread) end
   error(..., 0)
 end
 
@@ -237,6 +252,7 @@ library.wrap = function(body)
 end
 library.close = function(thread)
   own(thread, "close")
+  if is_ending(thread) then return false, "interrupted" end
   return raw_close(thread)
 end
 
@@ -246,8 +262,9 @@ end
 -- Returns what is left to be said.
 function S.close_thread(thread)
   if status(thread) == "suspended" then
-    sethook(thread, freeze, "", CLOSING)
+    remaining = CLOSING
     pcall(raw_close, thread)
+    remaining = nil
   end
   return S.drain()
 end
@@ -274,7 +291,7 @@ function S.entry(kind, number, a, b)
   local attempt = attempts[number] or {}
   attempts[number] = attempt
   S.current = { number = number, attempt = attempt, id = kind == "go" and a or S.new_id() }
-  local ok, first, second, third = raw.xpcall(S.kinds[kind], S.diagnose, a, b)
+  local ok, first, second, third = xpcall(S.kinds[kind], S.diagnose, a, b)
   if #queued > 0 then yield("drain", S.drain()) end
   local stopped = attempt.stopped
   if stopped then return "stop", stopped.file, stopped.line, stopped.why end

@@ -25,7 +25,7 @@ local raw = {
   create = coroutine.create, resume = coroutine.resume, yield = coroutine.yield,
   status = coroutine.status, running = coroutine.running, close = coroutine.close,
   isyieldable = coroutine.isyieldable,
-  getinfo = debug.getinfo, sethook = debug.sethook,
+  getinfo = debug.getinfo, sethook = debug.sethook, gethook = debug.gethook,
   open = io.open, io = io, os = os,
 }
 

@@ -1,0 +1,239 @@
+"""Promise 6: the preview tells the truth, and cannot write."""
+
+import os
+import pty
+import select
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from machines.machine import SLOTH
+from stories.story import Done, Story
+
+GUIDE = """
+workflow({name = "web-server-setup", description = "as in the guide, with files"})
+task({name = "install", run = function()
+    local status = file_ops.directory({path = HERE .. "/nginx"})
+    if not status.changed then print("already installed") else print("installed") end
+end})
+task({name = "configure", depends_on = {"install"}, run = function()
+    local result = file_ops.content({path = HERE .. "/nginx/conf", content = "listen 80;\\n"})
+    if result.changed then exec.run("echo restart >>" .. HERE .. "/restarts") end
+end})
+task({name = "ensure", depends_on = {"configure"}, run = function()
+    stack.set_output("nginx_port", "80")
+    state.set("seen", 1)
+    stack.register_resource({type = "custom", name = "x", properties = {a = 1}})
+end})
+"""
+
+
+def ends(done: Done) -> list[tuple[str, str]]:
+    """What ended how: (name of the thing without its folder, outcome)."""
+    return [
+        (event["res"].rpartition("/")[2], event["outcome"]) for event in done.of("resource.end")
+    ]
+
+
+def unpredicted(done: Done) -> dict[str, str]:
+    """The tasks that could not be predicted, and past what."""
+    return {e["task"]: e["unpredicted"] for e in done.of("task.end") if "unpredicted" in e}
+
+
+def everything(folder: Path) -> dict[str, tuple[int, int, int, int]]:
+    found = {}
+    for path in [folder, *folder.rglob("*")]:
+        if not path.name.startswith("streams-") and path.parent.name[:8] != "streams-":
+            stat = path.lstat()
+            found[str(path)] = (stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size)
+    found.pop(str(folder))
+    return found
+
+
+def test_a_preview_shows_what_the_run_does_and_makes_nothing(story: Story) -> None:
+    story.write(GUIDE)
+    before = everything(story.folder)
+    planned = story.plan()
+    assert everything(story.folder) == before
+    assert not story.db.exists()
+    assert not story.db.parent.exists()
+    assert planned.counts == {"created": 3, "ran": 1}
+    ran = story.run()
+    assert ran.counts == planned.counts
+    assert sorted(ends(ran)) == sorted(ends(planned))
+    assert story.plan().counts == {"unchanged": 3}
+
+
+def test_a_preview_of_a_known_stack_adds_nothing_to_its_record(story: Story) -> None:
+    story.run(GUIDE)
+    kept = story.kept()
+    lua = GUIDE.replace("listen 80", "listen 8080").replace('"80")', '"8080")')
+    assert story.plan(lua).counts == {"changed": 1, "ran": 1, "unchanged": 2}
+    assert story.sloth("--json", "stack", "outputs", "web-server-setup").json
+    assert (story.here / "nginx/conf").read_text() == "listen 80;\n"
+    assert story.kept() == kept
+
+
+def test_what_was_predicted_is_read_back(story: Story) -> None:
+    lua = """
+        local one = file_ops.content({path = HERE .. "/a", content = "x"})
+        local two = file_ops.content({path = HERE .. "/a", content = "x"})
+        print(one.status, two.status, one.changed, two.changed, file_ops.exists(HERE .. "/a"),
+              file_ops.read(HERE .. "/a"))
+        state.set("k", 3)
+        stack.set_output("o", "out")
+        print(state.get("k"), state.increment("k"), stack.get_output("o"))
+        local file = io.open(HERE .. "/written", "w")
+        file:write("hello")
+        file:close()
+        print(io.open(HERE .. "/written"):read("a"))
+        os.rename(HERE .. "/written", HERE .. "/renamed")
+        print(io.open(HERE .. "/written") == nil, io.open(HERE .. "/renamed"):read("a"))
+        os.remove(HERE .. "/renamed")
+        print(io.open(HERE .. "/renamed") == nil)
+        local status = stack.register_resource({type = "custom", name = "x"})
+        print(status, stack.resource_exists("custom", "x"), stack.get_resource("custom", "x").state)
+    """
+    expected = [
+        "created unchanged true false true x",
+        "3 4 out",
+        "hello",
+        "true hello",
+        "true",
+        "created true pending",
+    ]
+    planned = story.plan(lua)
+    assert [e["text"].replace("\t", " ") for e in planned.of("log")] == expected
+    assert list(story.here.iterdir()) == []
+    ran = story.run()
+    assert [e["text"].replace("\t", " ") for e in ran.of("log")] == expected
+    assert [p.name for p in story.here.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize(
+    "reading",
+    [
+        "local x = result.stdout .. 'x'",
+        "if result.stdout == 'x' then end",
+        "print(#result.stdout)",
+        "print(result:match('x'))",
+        "print(tostring(result))",
+        "for line in result.stdout:gmatch('.') do end",
+        "if result.exit_code < 3 then end",
+        "pcall(function() return result.stdout .. '' end)",
+    ],
+)
+def test_reading_an_unknown_stops_the_task_there(story: Story, reading: str) -> None:
+    planned = story.plan(f"""
+        task({{name = "deploy", run = function()
+            local result = exec.run("date")
+            if result.changed and result.success then
+                file_ops.content({{path = HERE .. "/before", content = "x"}})
+            end
+            {reading}
+            file_ops.content({{path = HERE .. "/after", content = "x"}})
+        end}})
+        task({{name = "next", depends_on = {{"deploy"}}, run = function()
+            file_ops.content({{path = HERE .. "/next", content = "x"}})
+        end}})
+        task({{name = "free", run = function() end}})
+    """)
+    assert planned.code == 0, planned
+    outcomes = {event["task"]: event["outcome"] for event in planned.of("task.end")}
+    assert outcomes["deploy"] == outcomes["next"] == "unknown"
+    assert "web.lua:" in unpredicted(planned)["deploy"]
+    names = [name for name, _ in ends(planned)]
+    assert "before" in names and "next" in names and "after" not in names
+    assert planned.summary["unknown"] == 2
+
+
+def test_what_may_turn_out_smaller_says_what_it_follows(story: Story) -> None:
+    (story.here / "conf").write_text("x\n")
+    lua = """
+        exec.run("true")
+        file_ops.content({path = HERE .. "/conf", content = "x\\n"})
+    """
+    planned = story.plan(lua)
+    follows = {e["res"].rpartition("/")[2]: e.get("follows") for e in planned.of("resource.end")}
+    assert follows == {"command:true": None, "conf": "local/command:true"}
+    assert story.run().counts == {"ran": 1, "unchanged": 1}
+
+
+def test_os_execute_and_popen_are_actions(story: Story) -> None:
+    planned = story.plan("""
+        os.execute("touch " .. HERE .. "/made")
+        io.popen("touch " .. HERE .. "/made")
+    """)
+    assert list(story.here.iterdir()) == []
+    assert planned.counts.get("ran", 0) >= 1
+
+
+def test_a_failure_that_is_certain_is_in_the_preview(story: Story) -> None:
+    (story.here / "conf").mkdir()
+    planned = story.plan('file_ops.content({path = HERE .. "/conf", content = "x"})')
+    assert planned.code == 1
+    assert "a directory" in planned.of("diagnostic")[0]["detail"]
+
+
+def test_time_and_random_numbers_are_those_of_the_plan(story: Story) -> None:
+    lua = """
+        math.randomseed()
+        file_ops.content({path = HERE .. "/a", content = os.time() .. " " .. math.random(1e9)})
+    """
+    done = at_a_terminal(story, lua, "y")
+    assert done.code == 0, done
+    assert (story.here / "a").exists()
+
+
+def at_a_terminal(story: Story, lua: str, *answers: str) -> Done:
+    """Runs the workflow with a person at a terminal, who answers each question in turn."""
+    story.write(lua)
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [SLOTH, "--db", story.db, "--color", "never", "run", story.file],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        env={"PATH": os.environ["PATH"], "TERM": "xterm", "HOME": str(story.folder)},
+    )
+    os.close(theirs)
+    shown, left, deadline = b"", list(answers), time.monotonic() + 30
+    while time.monotonic() < deadline:
+        ready, _, _ = select.select([ours], [], [], 0.1)
+        if ready:
+            try:
+                data = os.read(ours, 65536)
+            except OSError:  # the other end is closed
+                break
+            if not data:
+                break
+            shown += data
+            if left and shown.count(b"Apply this plan?") > len(answers) - len(left):
+                os.write(ours, left.pop(0).encode() + b"\n")
+    code = process.wait(10)
+    os.close(ours)
+    return Done(code, shown.decode(errors="replace"), "")
+
+
+def test_a_person_sees_the_plan_and_says_yes(story: Story) -> None:
+    done = at_a_terminal(story, GUIDE, "y")
+    assert done.code == 0
+    assert "+ file:" in done.out
+    assert story.lines("restarts") == ["restart"]
+
+
+@pytest.mark.parametrize("answer", ["n", ""])
+def test_a_person_says_no_and_nothing_is_changed(story: Story, answer: str) -> None:
+    done = at_a_terminal(story, GUIDE, answer)
+    assert done.code == 8
+    assert list(story.here.iterdir()) == []
+
+
+def test_without_a_terminal_it_wants_yes(story: Story) -> None:
+    story.write(GUIDE)
+    done = story.sloth("run", str(story.file))
+    assert (done.code, list(story.here.iterdir())) == (2, [])
+    assert "--yes" in done.err
