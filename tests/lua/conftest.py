@@ -17,6 +17,11 @@ from sloth_runner.lua import LuaProgram
 Handler = Callable[[Sequence[Value], Location | None], Any]
 
 
+def short(location: Location | None) -> str:
+    """Returns a place without the folder of its file."""
+    return f"{Path(location.file).name}:{location.line}" if location else "nowhere"
+
+
 @dataclass
 class Recorder:
     """A context: answers calls with ``handlers`` and keeps everything that the program did."""
@@ -34,7 +39,7 @@ class Recorder:
     async def call(
         self, function: str, arguments: Sequence[Value], location: Location | None
     ) -> Answer:
-        self.called.append((function, list(arguments), str(location)))
+        self.called.append((function, list(arguments), short(location)))
         answer = self.handlers[function](arguments, location)
         if isinstance(answer, Awaitable):
             answer = await answer

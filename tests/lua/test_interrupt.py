@@ -58,9 +58,7 @@ LOOPS = {
 
 
 @pytest.mark.parametrize("name", sorted(LOOPS))
-def test_an_endless_loop_ends_when_interrupted_from_another_thread(
-    bench: Bench, name: str
-) -> None:
+def test_an_endless_loop_ends_when_interrupted_from_another_thread(bench: Bench, name: str) -> None:
     bench.module("endless.lua", "while true do pcall(function() while true do end end) end")
     program = bench.load(LOOPS[name])
     timer = threading.Timer(0.05, program.interrupt)

@@ -44,9 +44,9 @@ def start(kind: str = "run", n: int | None = 42) -> StreamStart:
     )
 
 
-def ended(res: str, outcome: str, *changes: ChangeItem, task: str, line: int, **rest: object) -> (
-    ResourceEnd
-):
+def ended(
+    res: str, outcome: str, *changes: ChangeItem, task: str, line: int, **rest: object
+) -> ResourceEnd:
     return ResourceEnd(
         msg=f"local/{res} {outcome}",
         host=str(rest.pop("host", "local")),
@@ -127,7 +127,14 @@ SUCCESS: list[Event] = [
     ENDED[2],
     Orphaned(msg="local/file:/etc/old is no longer declared", host="local", res="file:/etc/old"),
     Summary(
-        msg="ok", created=1, changed=2, removed=1, ran=1, unchanged=1, orphaned=1, seconds=47.2,
+        msg="ok",
+        created=1,
+        changed=2,
+        removed=1,
+        ran=1,
+        unchanged=1,
+        orphaned=1,
+        seconds=47.2,
         checked=6,
     ),
 ]
@@ -185,8 +192,16 @@ FAILURE: list[Event] = [
         msg="blocked", task="users", outcome="blocked", reason="configure-nginx did not succeed"
     ),
     Summary(
-        msg="failed", created=1, failed=1, blocked=2, unchanged=17, exit=1, result="failed",
-        seconds=12.4, checked=19, level="error",
+        msg="failed",
+        created=1,
+        failed=1,
+        blocked=2,
+        unchanged=17,
+        exit=1,
+        result="failed",
+        seconds=12.4,
+        checked=19,
+        level="error",
     ),
 ]
 
@@ -202,22 +217,56 @@ CANCELLED: list[Event] = [
 PLAN: list[Event] = [
     start("plan"),
     Log(msg="hidden without -v", text="hidden without -v", task="install-nginx"),
-    ended("package:nginx", "created", *INSTALLED.changes, task="install-nginx", line=12,
-          planned=True),
-    ended("file:/etc/nginx/nginx.conf", "changed", *CONFIGURED.changes, task="configure-nginx",
-          line=21, planned=True, follows="local/package:nginx", cause="corrective",
-          undo="its content is larger than 64 MiB"),
-    ended("service:nginx restart", "ran", task="configure-nginx", line=29, planned=True,
-          undo="cannot be undone", note="unless its guard says otherwise"),
+    ended(
+        "package:nginx", "created", *INSTALLED.changes, task="install-nginx", line=12, planned=True
+    ),
+    ended(
+        "file:/etc/nginx/nginx.conf",
+        "changed",
+        *CONFIGURED.changes,
+        task="configure-nginx",
+        line=21,
+        planned=True,
+        follows="local/package:nginx",
+        cause="corrective",
+        undo="its content is larger than 64 MiB",
+    ),
+    ended(
+        "service:nginx restart",
+        "ran",
+        task="configure-nginx",
+        line=29,
+        planned=True,
+        undo="cannot be undone",
+        note="unless its guard says otherwise",
+    ),
     ended("user:appuser", "changed", *PASSWORD.changes, task="users", line=40, planned=True),
-    ended("file:/etc/cron.d/old", "removed", ChangeItem(path="mode", old="0644"), task="users",
-          line=44, planned=True),
+    ended(
+        "file:/etc/cron.d/old",
+        "removed",
+        ChangeItem(path="mode", old="0644"),
+        task="users",
+        line=44,
+        planned=True,
+    ),
     ended("file:/etc/motd", "carried", task="users", line=45, planned=True, carried=True),
     StackOutput(msg="", key="nginx_port", value="80", planned=True),
     StackOutput(msg="", key="token", value=SENSITIVE, sensitive=True, planned=True),
-    TaskEnd(msg="", task="deploy", outcome="unknown", unpredicted="deploy.lua:12 (output of exec.run)"),
-    Summary(msg="", created=1, changed=2, removed=1, ran=1, unknown=1, carried=1, unchanged=14,
-            seconds=2.4, checked=20),
+    TaskEnd(
+        msg="", task="deploy", outcome="unknown", unpredicted="deploy.lua:12 (output of exec.run)"
+    ),
+    Summary(
+        msg="",
+        created=1,
+        changed=2,
+        removed=1,
+        ran=1,
+        unknown=1,
+        carried=1,
+        unchanged=14,
+        seconds=2.4,
+        checked=20,
+    ),
 ]
 
 EMPTY_PLAN: list[Event] = [start("plan"), Summary(msg="", unchanged=22, seconds=0.2, checked=22)]

@@ -103,9 +103,7 @@ def footer_at(seconds: float) -> list[str]:
     now = 0.0
     file, look = io.StringIO(), Look(width=60, colour=False)
     screen = screen_on(file, look)
-    view = Terminal(
-        page(look, screen.out, screen.talk), screen=screen, clock=lambda: now
-    )
+    view = Terminal(page(look, screen.out, screen.talk), screen=screen, clock=lambda: now)
     view(recorded.start())
     view(TaskStart(task="install"))
     view(ResourceStart(host="local", task="install", res="package:nginx", action="create"))

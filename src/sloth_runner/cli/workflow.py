@@ -261,7 +261,7 @@ def loaded(spec: RunSpec) -> Program:
     """Returns the program of a file, not yet run."""
     from sloth_runner.lua.program import LuaProgram
 
-    return LuaProgram.load(spec.file, mode=spec.mode)
+    return LuaProgram.load(spec.file, mode=spec.mode, seed=spec.seed, clock=spec.clock)
 
 
 class Carried:

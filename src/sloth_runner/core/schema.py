@@ -268,16 +268,17 @@ def _path(value: Value) -> str:
     return normal[1:] if normal.startswith("//") else normal
 
 
-_MODE = re.compile("[0-7]{3,5}")
-
-
 def _mode(value: Value) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         meant = f"0{value}" if re.fullmatch("[0-7]{3}", str(value)) else "0644"
         raise WrongValue(f'expected text such as "{meant}", got {_shown(value)}')
-    mode = _text(value)
-    if not _MODE.fullmatch(mode) or int(mode, 8) > 0o7777:
-        raise WrongValue(f'expected octal digits such as "0644", got {_shown(value)}')
+    return _four_digits(_text(value))
+
+
+@functools.lru_cache(256)
+def _four_digits(mode: str) -> str:
+    if not re.fullmatch("[0-7]{3,5}", mode) or int(mode, 8) > 0o7777:
+        raise WrongValue(f'expected octal digits such as "0644", got {_shown(mode)}')
     return f"{int(mode, 8):04o}"
 
 

@@ -13,6 +13,8 @@ from typing import Any
 Value = Any
 """A canonical value: None, bool, int, float, str, list or dict with string keys."""
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
 State = dict[str, Value]
 """The managed properties of one thing; an absent thing is ``None``, never an empty state."""
 
@@ -50,12 +52,10 @@ def canonical(value: Value) -> Value:
 
 def encode(value: Value) -> str:
     """Returns the canonical JSON of ``value``: sorted keys, no spaces, UTF-8 kept as it is."""
-    result = json.dumps(canonical(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    result = _ENCODER.encode(canonical(value))
     if _is_utf8(result):
         return result
-    return json.dumps(
-        _escape(canonical(value)), sort_keys=True, separators=(",", ":"), ensure_ascii=False
-    )
+    return _ENCODER.encode(_escape(canonical(value)))
 
 
 def decode(document: str | bytes) -> Value:

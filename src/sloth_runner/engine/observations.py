@@ -7,6 +7,7 @@ the recorded order, which doubles with each hit.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -86,9 +87,24 @@ class Observations:
             self._window[host] = min(4096, self._window.get(host, FIRST_WINDOW) * 2)
         return [self._kept[address].seen for address, _ in resources]
 
-    async def fresh(self, host: str, resources: Sequence[tuple[Address, Resource]]) -> list[Seen]:
-        """Observes resources now, whatever is kept."""
-        await self._fetch(host, resources)
+    async def fresh(
+        self,
+        host: str,
+        resources: Sequence[tuple[Address, Resource]],
+        *,
+        since: float = math.inf,
+    ) -> list[Seen]:
+        """Observes resources now; what was seen after ``since``, and still serves, is kept.
+
+        ``since`` is on the clock, in seconds: when the call that asks began.
+        """
+        stale = [
+            (address, resource)
+            for address, resource in resources
+            if not (self._serves(address, resource) and self._kept[address].at >= since)
+        ]
+        if stale:
+            await self._fetch(host, stale)
         return [self._kept[address].seen for address, _ in resources]
 
     async def source(self, path: str) -> FileStat | None:

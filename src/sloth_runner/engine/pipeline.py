@@ -129,7 +129,7 @@ class Pipeline:
             for name in sorted({resource.exclusive for _, resource in todo}):
                 await held.enter_async_context(self.machines.lock(host, name))
             for (address, resource), seen in zip(
-                todo, await self.observations.fresh(host, todo), strict=True
+                todo, await self.observations.fresh(host, todo, since=began), strict=True
             ):
                 if isinstance(seen, Exception):
                     outcomes.append(await self._refused(address, caller, seen))

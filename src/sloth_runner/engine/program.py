@@ -159,7 +159,9 @@ class RunSpec:
     """Everything that a person asked of one run or plan.
 
     ``mode`` "apply" changes things, "plan" only previews. ``stack`` is None when the
-    workflow decides it. Durations in seconds, sizes in bytes.
+    workflow decides it. Durations in seconds, sizes in bytes. ``seed`` and ``clock`` (seconds
+    since 1970) are what random numbers and the time of the program come from, where a plan
+    and its run must agree; None: as they come.
     """
 
     file: str
@@ -178,3 +180,5 @@ class RunSpec:
     rehash: bool = False
     max_preimage: int = 64 * 1024 * 1024
     argv: tuple[str, ...] = ()
+    seed: int | None = None
+    clock: float | None = None

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import posixpath
+import secrets
 import shlex
 import tempfile
 import time
@@ -64,7 +66,13 @@ class Session:
     """Carries out one ``RunSpec`` on one database."""
 
     def __init__(self, spec: RunSpec, stack_name: str, hooks: Hooks) -> None:
-        self.spec = spec
+        # A plan and the run that keeps to it see the same time and the same random numbers.
+        drawn = hooks.confirm is not None or spec.mode == "plan"
+        self.spec = (
+            dataclasses.replace(spec, seed=secrets.randbits(62), clock=time.time())
+            if drawn
+            else spec
+        )
         self.stack_name = stack_name
         self.hooks = hooks
         self.bus = Bus(hooks.publish)

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import grp
 import hashlib
 import os
@@ -215,11 +216,16 @@ class Names:
 # Looking ----------------------------------------------------------------------------------
 
 
+@functools.lru_cache(maxsize=256)
+def _octal(mode: int) -> str:
+    return f"{mode:04o}"
+
+
 def _described(names: Names, seen: os.stat_result) -> dict[str, Any]:
     mode, uid, gid = seen.st_mode, seen.st_uid, seen.st_gid
     return {
         "kind": _KINDS.get(mode & 0o170000, "other"),
-        "mode": f"{mode & 0o7777:04o}",
+        "mode": _octal(mode & 0o7777),
         "owner": names.users.get(uid) or names.user(uid),
         "group": names.groups.get(gid) or names.group(gid),
         "uid": uid,

@@ -66,7 +66,7 @@ class Attempt:
         self._interpreter = shared.interpreter
         self._context = context
         self._place = place
-        self._errors = Errors(self._interpreter.place)
+        self._errors = Errors(self._interpreter)
         self._error: Exception | None = None
         self._unpredicted: str | None = None
         self._children: set[asyncio.Task[None]] = set()

@@ -1,6 +1,7 @@
 """Errors on their way into Lua, and what Lua raised on its way out."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from sloth_runner.core.errors import Location, LuaFailure, SlothError
 from sloth_runner.core.values import Value
@@ -13,15 +14,23 @@ FAILED = 2
 """The status with which a failed call is resumed."""
 
 
-Place = Callable[[str, int], Location]
-"""Makes the place of a line in a file that Lua names."""
+class Places(Protocol):
+    """How places are known to us and to Lua, which names files from the workflow's folder."""
+
+    def place(self, file: str, line: int) -> Location:
+        """Returns the place of a line in a file that Lua names."""
+        ...
+
+    def spelled(self, location: Location) -> str:
+        """Returns the file of a place as Lua names it."""
+        ...
 
 
 class Errors:
     """The errors that calls of one attempt met, by the number under which Lua knows them."""
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
+    def __init__(self, places: Places) -> None:
+        self._places = places
         self._known: dict[int, SlothError] = {}
         self._last = 0
 
@@ -31,14 +40,14 @@ class Errors:
         self._known[self._last] = error
         if len(self._known) > MOST:
             del self._known[next(iter(self._known))]
-        return (FAILED, codec.encode({**fields(error), "number": self._last}))
+        return (FAILED, codec.encode({**self._fields(error), "number": self._last}))
 
     def raised(self, data: bytes, place: Location | None) -> SlothError:
         """Returns the error for a failure that Lua reports; ``place`` where it names none."""
         record = codec.decode(data)
         location = place
         if record.get("file") and record.get("line"):
-            location = self._place(record["file"], int(record["line"]))
+            location = self._places.place(record["file"], int(record["line"]))
         error = self._known.get(record.get("id") or 0)
         if error is None:
             error = self._of_parts(record, location) or LuaFailure(
@@ -65,21 +74,20 @@ class Errors:
         error.__cause__ = first
         return error
 
-
-def fields(error: SlothError) -> dict[str, Value]:
-    """Returns what a workflow sees of an error."""
-    message = f"{error.title}: {error.detail}" if error.detail else error.title
-    location = error.location
-    return {
-        **{key.replace(" ", "_"): _plain(value) for key, value in error.facts.items()},
-        "code": error.code,
-        "title": error.title,
-        "detail": error.detail,
-        "message": message,
-        "hint": error.hint,
-        "file": location.file if location else None,
-        "line": location.line if location else None,
-    }
+    def _fields(self, error: SlothError) -> dict[str, Value]:
+        """Returns what a workflow sees of an error."""
+        message = f"{error.title}: {error.detail}" if error.detail else error.title
+        location = error.location
+        return {
+            **{key.replace(" ", "_"): _plain(value) for key, value in error.facts.items()},
+            "code": error.code,
+            "title": error.title,
+            "detail": error.detail,
+            "message": message,
+            "hint": error.hint,
+            "file": self._places.spelled(location) if location else None,
+            "line": location.line if location else None,
+        }
 
 
 def _plain(value: Value) -> Value:

@@ -60,7 +60,6 @@ class Interpreter:
         self._folder = folder
         self._limit = max_memory
         self._raised: set[int] = set()
-        self._collected = 0
         self._runtime = lua54.LuaRuntime(
             encoding=None,
             source_encoding="utf-8",
@@ -101,6 +100,10 @@ class Interpreter:
     def place(self, file: str, line: int) -> Location:
         """Returns the place of a line; ``file`` is as Lua names it, from the workflow's folder."""
         return Location(posixpath.join(self._folder, file), line)
+
+    def spelled(self, location: Location) -> str:
+        """Returns the file of a place as Lua names it: the inverse of ``place``."""
+        return location.file.removeprefix(self._folder.rstrip("/") + "/")
 
     def interrupt(self, number: int = _EVERYTHING) -> None:
         """Stops an attempt, or everything, at the next look of the hook; from any thread."""
@@ -174,14 +177,9 @@ class Interpreter:
             runtime.set_max_memory(_LIFTED, True)
 
     def _at_the_brim(self, reply: Reply, size: int) -> tuple[Reply, int]:
-        """Makes room; where there is none, the answer becomes an error and a little room.
-
-        Not at each crossing anew: collecting takes time in proportion to the memory in use.
-        """
+        """Makes room; where there is none, the answer becomes an error and a little room."""
         runtime, limit = self._runtime, self._limit
-        if runtime.get_memory_used(True) > self._collected + HEADROOM // 4 or size > HEADROOM:
-            runtime.gccollect()
-            self._collected = runtime.get_memory_used(True)
+        runtime.gccollect()
         used = runtime.get_memory_used(True)
         if used + size + HEADROOM <= limit:
             return reply, limit

@@ -12,7 +12,7 @@ from sloth_runner.lua.calls import check_call
 from sloth_runner.lua.graphs import check_declarations
 from sloth_runner.lua.problems import Problem, Severity, meant, near
 from sloth_runner.lua.scopes import Names, Use, names_of
-from sloth_runner.lua.syntax import Node, Source, descendants
+from sloth_runner.lua.syntax import Node, Source, descendants, text_of
 
 
 def validate(file: str) -> list[Problem]:
@@ -64,14 +64,24 @@ def _column(source: Source, line: int, message: str) -> tuple[int, int]:
     if token is not None:
         first = token[1].split("\n", 1)[0]
         at = text.find(first)
-        if at >= 0:
+        if at >= 0 and text.count(first) == 1:
             return at + 1, len(first)
+        if at >= 0:  # which of several, the tree may know; Lua has read past all but the last
+            return _broken_at(source, line, first) or (text.rfind(first) + 1, len(first))
     for node in descendants(source.root):
         if (node.is_error or node.is_missing) and node.start_point[0] == line - 1:
             place = source.place(node)
             return place.column, place.length
     code = text.strip()
     return text.find(code) + 1, max(1, len(code))
+
+
+def _broken_at(source: Source, line: int, token: str) -> tuple[int, int] | None:
+    """Returns where the broken part of a tree begins with ``token`` in a line."""
+    for node in descendants(source.root):
+        if node.is_error and node.start_point[0] == line - 1 and text_of(node).startswith(token):
+            return source.place(node).column, len(token)
+    return None
 
 
 class _Findings:
@@ -144,7 +154,7 @@ class _Findings:
             if use.root in known or use.root in told:
                 continue
             told.add(use.root)
-            guess = meant(use.root, known, cutoff=0.7)
+            guess = meant(use.root, known, cutoff=0.6 if len(use.root) < 6 else 0.75)
             if self._names.outside and not guess:
                 continue  # code from elsewhere may define it
             message = f'"{use.root}" is not defined in this file{guess}'

@@ -45,7 +45,7 @@ OURS = frozenset(
     "goroutine.map goroutine.sleep goroutine.channel goroutine.mutex goroutine.semaphore "
     "goroutine.wait_group stack.get_name stack.get_id stack.get_status stack.set_output "
     "stack.get_output stack.register_resource stack.update_resource stack.get_resource "
-    "stack.resource_exists stack.delete_resource resource.define resource.ensure".split()
+    "stack.resource_exists stack.delete_resource resource.define".split()
 ) | frozenset(
     f"{prefix}.{name}"
     for prefix in ("state", "stack.state")

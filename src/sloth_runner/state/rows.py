@@ -3,6 +3,7 @@
 import contextlib
 import gc
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from sys import intern
 from typing import Any
 
 from sloth_runner.core import values
@@ -182,8 +183,8 @@ def _resource(
     drift: Value,
 ) -> ResourceRow:
     return ResourceRow(
-        address=Address(unescaped(row[0]), row[1], unescaped(row[2])),
-        module=row[3],
+        address=Address(unescaped(intern(row[0])), intern(row[1]), unescaped(row[2])),
+        module=intern(row[3]),
         registered=row[4] == 1,
         checksum=row[5],
         state=row[6],
@@ -191,7 +192,7 @@ def _resource(
         order=row[8],
         drift_since=row[9],
         error=from_column(row[10]),
-        task=from_column(row[11]),
+        task=row[11] and unescaped(intern(row[11])),
         location=from_column(row[12]),
         protect=row[13] == 1,
         claimed_run=row[14],

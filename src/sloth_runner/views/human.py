@@ -134,6 +134,8 @@ class Human:
             self._warn(event)
         elif isinstance(event, LockWait):
             self.page.talk(line(f" {_sentence(event.msg)}"))
+        elif isinstance(event, Recovered):
+            self.page.talk(line(f" recovered: {clean(event.msg)}"))
         elif not self.applying:
             self._preview(event)
         else:
@@ -167,8 +169,6 @@ class Human:
             self._outputs.append(event)
         elif isinstance(event, Orphaned):
             self._orphans.append(host_prefix(event.host) + (event.res or ""))
-        elif isinstance(event, Recovered):
-            self.page.talk(line(f" {_sentence(event.msg)}"))
 
     def _resource_end(self, event: ResourceEnd) -> None:
         if event.outcome == "skipped" and not self.page.verbose:

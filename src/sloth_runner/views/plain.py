@@ -33,9 +33,8 @@ class Plain(Human):
         if start is None:
             return None
         if start.kind == "plan":
-            return line(
-                f" {clean(start.stack)}: plan of {self.page.report.place(start.source or '')}"
-            )
+            source = clean(self.page.report.place(start.source or ""))
+            return line(f" {clean(start.stack)}: plan of {source}")
         number = f" {start.n}" if start.n else ""
         return line(f"{self._time()} {start.kind}{number} of {clean(start.stack)}")
 

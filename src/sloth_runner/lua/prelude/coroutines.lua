@@ -114,6 +114,7 @@ function S.say(level, text)
   local file, line = S.where(2)
   if isyieldable() then
     local mine = S.current
+    if #queued > 0 then yield("drain", S.drain()) end
     yield("say", level, text, file, line)
     S.current = mine
   else
@@ -168,6 +169,9 @@ local function carry(thread, op, a, b, c, d)
       halt(a, b, c)
     elseif op == "say" then
       queued[#queued + 1] = { a, b, c or "", d or 0 }
+      results = table_pack(raw_resume(thread, 0))
+    elseif op == "drain" then
+      for _, item in raw.ipairs(S.decode(a)) do queued[#queued + 1] = item end
       results = table_pack(raw_resume(thread, 0))
     elseif op == "wake" then
       queued[#queued + 1] = { "wake", a }

@@ -42,24 +42,25 @@ local function described(info)
   return format("in the function defined at line %d", info.linedefined)
 end
 
--- Returns the frames of the workflow as text, innermost first; our own are left out.
+local FRAMES = 24
+
+-- Returns the innermost frames of the workflow as text; our own are left out.
 local function frames(thread, level)
-  local lines, left = {}, 0
+  local lines = {}
   while true do
     local info
     if thread then info = getinfo(thread, level, "Slnt") else info = getinfo(level, "Slnt") end
     if not info then break end
     if info.currentline > 0 and info.source ~= OURS then
-      if #lines < 24 then
-        lines[#lines + 1] = format("%s:%d: %s%s", file_of(info), info.currentline, described(info),
-          info.istailcall and " (after tail calls)" or "")
-      else
-        left = left + 1
+      if #lines == FRAMES then
+        lines[FRAMES + 1] = "(and more)"
+        break
       end
+      lines[#lines + 1] = format("%s:%d: %s%s", file_of(info), info.currentline, described(info),
+        info.istailcall and " (after tail calls)" or "")
     end
     level = level + 1
   end
-  if left > 0 then lines[#lines + 1] = format("(%d more)", left) end
   return concat(lines, "\n")
 end
 
@@ -139,10 +140,19 @@ local function split(text, file, line)
   return text, file, line
 end
 
+-- What the message handler below made; `load` hands it on as if it were the error.
+local records = setmetatable({}, { __mode = "k" })
+
+function S.raised(value)
+  if records[value] then return value.value end
+  return value
+end
+
 -- The message handler of everything that runs: keeps the value, and what can only be seen now.
 function S.diagnose(value)
   local file, line = where(2)
   local record = { value = value, id = origin[value], trace = frames(nil, 2) }
+  records[record] = true
   if record.id then
     record.text, record.file, record.line = text_of(value), value.file or file, value.line or line
   else

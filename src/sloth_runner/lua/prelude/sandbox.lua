@@ -41,8 +41,11 @@ end
 
 globals.load = function(chunk, name, mode, ...)
   checked_mode(mode)
-  if raw.select("#", ...) > 0 then return raw.load(chunk, name, "t", (...)) end
-  return raw.load(chunk, name, "t", globals)
+  local env = globals
+  if raw.select("#", ...) > 0 then env = ... end
+  local loaded, why = raw.load(chunk, name, "t", env)
+  if loaded then return loaded end
+  return nil, S.raised(why)
 end
 
 -- Returns the text of a program without what only a shell or an editor reads.

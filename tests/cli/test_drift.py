@@ -1,0 +1,80 @@
+"""stack drift and stack accept, through the command."""
+
+import pytest
+
+from cli.command import Sloth
+
+FLOW = """
+workflow({ name = "web" })
+file_ops.content({ path = "@/a", content = "one\\n", mode = "0644" })
+file_ops.content({ path = "@/b", content = "two\\n", mode = "0644" })
+"""
+
+
+@pytest.fixture
+def web(sloth: Sloth) -> Sloth:
+    """Two files, one of which was then changed and the other removed by hand."""
+    assert sloth("run", sloth.write(FLOW), "--yes").code == 0
+    (sloth.folder / "a").chmod(0o666)
+    (sloth.folder / "b").unlink()
+    return sloth
+
+
+def states(sloth: Sloth) -> list[str]:
+    return [row["state"] for row in sloth("stack", "resources", "web", "--json").json]
+
+
+def test_drift_names_the_property_and_changes_nothing(web: Sloth) -> None:
+    document = web("stack", "drift", "web", "--json").json
+    assert set(document) == {
+        "stack", "checked", "drifted", "missing", "unreachable", "unchecked"
+    }  # fmt: skip
+    [drifted] = document["drifted"]
+    assert drifted["address"] == f"local/file:{web.folder}/a"
+    assert drifted["changes"] == [{"property": "mode", "recorded": "0644", "actual": "0666"}]
+    assert document["missing"] == [f"local/file:{web.folder}/b"]
+    assert document["checked"] == 2
+    assert not (web.folder / "b").exists()
+    assert states(web) == ["drift", "drift"]
+
+
+def test_drift_is_told_in_words(web: Sloth) -> None:
+    done = web("stack", "drift", "web")
+    assert done.code == 0
+    assert 'mode        recorded "0644"   actual "0666"' in done.out
+    assert "is gone" in done.out
+    assert "--fix" in done.out
+
+
+def test_drift_exits_3_only_when_asked_for(web: Sloth) -> None:
+    assert web("stack", "drift", "web", "--detailed-exitcode").code == 3
+    web("stack", "drift", "web", "--fix")
+    assert web("stack", "drift", "web", "--detailed-exitcode").code == 0
+
+
+def test_fix_puts_everything_back(web: Sloth) -> None:
+    assert web("stack", "drift", "web", "--fix").code == 0
+    assert (web.folder / "a").stat().st_mode & 0o777 == 0o644
+    assert (web.folder / "b").read_text() == "two\n"
+    assert "No drift" in web("stack", "drift", "web").out
+    assert web("stack", "drift", "web", "-q").out == ""
+    assert states(web) == ["applied", "applied"]
+
+
+def test_accept_takes_the_actual_values(web: Sloth) -> None:
+    web("stack", "drift", "web")
+    done = web("stack", "accept", "web", "local/file:*/a")
+    assert done.out == f"accepted local/file:{web.folder}/a\n"
+    assert states(web) == ["applied", "drift"]
+    assert web("stack", "drift", "web", "--json").json["drifted"] == []
+
+
+def test_accept_refuses_what_is_not_there(web: Sloth) -> None:
+    assert web("stack", "accept", "web", "local/file:/nowhere").code == 2
+    assert web("stack", "accept", "web", "local/user:*").code == 2
+    web("stack", "drift", "web")
+    assert web("stack", "accept", "web", f"local/file:{web.folder}/b").code == 2
+
+
+def test_drift_of_no_stack_is_an_error(sloth: Sloth) -> None:
+    assert sloth("stack", "drift", "nothing").code == 2

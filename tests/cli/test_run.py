@@ -1,0 +1,261 @@
+"""run and plan: files, stacks, values, JSON lines, exit codes and the question."""
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import time
+
+import pytest
+
+from cli.command import Sloth
+
+ONE_FILE = """
+workflow({ name = "web" })
+task({ name = "write", run = function()
+  local r = file_ops.content({ path = "@/made", content = "one\\n", mode = "0644" })
+  if r.changed then print("written") end
+end })
+"""
+FAILING = """
+workflow({ name = "web" })
+task({ name = "good", run = function()
+  file_ops.content({ path = "@/made", content = "one\\n" })
+end })
+task({ name = "bad", depends_on = { "good" }, run = function()
+  exec.run({ cmd = "echo to-stdout; echo to-stderr >&2; exit 3" })
+end })
+task({ name = "later", depends_on = { "bad" }, run = function() end })
+"""
+
+
+def test_the_second_run_says_in_one_line_that_there_is_nothing_to_do(sloth: Sloth) -> None:
+    flow = sloth.write(ONE_FILE)
+    first = sloth("run", flow, "--yes")
+    assert (first.code, first.err) == (0, "")
+    assert "created" in first.out
+    second = sloth("run", flow, "--yes")
+    assert second.code == 0
+    assert second.out.startswith(" Nothing to do: 1 resource checked in ")
+    assert second.out.count("\n") == 1
+    quiet = sloth("run", flow, "--yes", "-q")
+    assert (quiet.code, quiet.out, quiet.err) == (0, "", "")
+
+
+def test_a_plan_changes_nothing_and_makes_no_record(sloth: Sloth) -> None:
+    done = sloth("plan", sloth.write(ONE_FILE))
+    assert done.code == 0
+    assert f"+ file:{sloth.folder}/made" in done.out
+    assert "+one" in done.out
+    assert "written" not in done.out
+    assert not (sloth.folder / "made").exists()
+    assert not sloth.db.exists()
+
+
+def test_a_verbose_plan_shows_what_the_workflow_prints(sloth: Sloth) -> None:
+    assert "written" in sloth("plan", sloth.write(ONE_FILE), "-v").out
+
+
+def test_a_stack_is_named_by_the_file_or_by_the_person(sloth: Sloth) -> None:
+    sloth("run", sloth.write(ONE_FILE), "--yes")
+    sloth("run", "other", "-f", sloth.write(ONE_FILE), "--yes")
+    sloth("run", sloth.write(ONE_FILE.replace("workflow", "-- "), "plain.lua"), "--yes")
+    names = [stack["name"] for stack in sloth("stack", "list", "--json").json]
+    assert names == ["other", "plain", "web"]
+
+
+def test_a_stack_alone_takes_its_last_workflow_again(sloth: Sloth) -> None:
+    sloth("run", sloth.write(ONE_FILE), "--yes")
+    assert "Nothing to do" in sloth("run", "web", "--yes").out
+    assert "nothing to do" in sloth("plan", "web").out
+    (sloth.folder / "site.lua").unlink()
+    gone = sloth("run", "web", "--yes")
+    assert gone.code == 2
+    assert "not there any more" in gone.err
+
+
+def test_without_a_terminal_and_without_yes_nothing_is_changed(sloth: Sloth) -> None:
+    done = sloth("run", sloth.write(ONE_FILE))
+    assert done.code == 2
+    assert "nothing was changed; add --yes" in done.err
+    assert not (sloth.folder / "made").exists()
+    assert not sloth.db.exists()
+
+
+def test_json_lines_are_all_that_is_on_standard_output(sloth: Sloth) -> None:
+    flow = sloth.write(ONE_FILE)
+    done = sloth("run", flow, "--yes", "--json")
+    events = done.events
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    assert all(event["v"] == 1 and event["ts"].endswith("Z") for event in events)
+    assert events[0]["type"] == "stream.start"
+    assert {"log"} <= {event["type"] for event in events}
+    summary = events[-1]
+    assert summary["type"] == "summary"
+    counts = ("created", "changed", "unchanged", "removed", "ran", "failed", "unknown", "carried",
+              "blocked", "exit")  # fmt: skip
+    assert {name: summary[name] for name in counts} == dict.fromkeys(counts, 0) | {"created": 1}
+    assert sloth("plan", flow, "--json").events[-1]["unchanged"] == 1
+
+
+def test_json_ends_with_a_summary_whatever_happens(sloth: Sloth) -> None:
+    for arguments, code in (
+        (["run", "nowhere.lua", "--yes"], 2),
+        (["run", sloth.write(ONE_FILE)], 2),
+        (["run", sloth.write(FAILING), "--yes"], 1),
+        (["plan", sloth.write("workflow({", "broken.lua")], 2),
+    ):
+        done = sloth(*arguments, "--json")
+        assert done.code == code
+        assert (done.events[-1]["type"], done.events[-1]["exit"]) == ("summary", code)
+        assert "diagnostic" in {event["type"] for event in done.events}
+
+
+def test_changes_exit_3_only_when_asked_for(sloth: Sloth) -> None:
+    flow = sloth.write(ONE_FILE)
+    assert sloth("plan", flow, "--detailed-exitcode").code == 3
+    assert sloth("plan", flow).code == 0
+    done = sloth("run", flow, "--yes", "--json", "--detailed-exitcode")
+    assert (done.code, done.events[-1]["exit"]) == (3, 3)
+    assert sloth("run", flow, "--yes", "--detailed-exitcode").code == 0
+
+
+def test_a_failure_answers_every_question(sloth: Sloth) -> None:
+    done = sloth("run", sloth.write(FAILING), "--yes")
+    assert done.code == 1
+    for part in (
+        "error[SR2101]: a command failed",
+        "site.lua:7",
+        "exec.run({ cmd",
+        "exit code  3",
+        "to-stderr",
+        "to-stdout",
+        "blocked    later",
+        "stack history web 1",
+    ):
+        assert part in done.err
+    assert "! 1 failed" in done.out
+    assert "Traceback" not in done.err
+
+
+def test_a_place_is_found_from_any_folder(sloth: Sloth, monkeypatch: pytest.MonkeyPatch) -> None:
+    flow = sloth.write(FAILING)
+    monkeypatch.chdir("/")
+    assert "exec.run({ cmd" in sloth("run", flow, "--yes").err
+
+
+def test_values_come_from_files_and_from_the_command_line(sloth: Sloth) -> None:
+    flow = sloth.write("print(values.a .. values.b .. tostring(values.n + 1))")
+    (sloth.folder / "v.yaml").write_text("a: file\nb: file\nn: 41\n")
+    done = sloth("run", flow, "--yes", "--values", "v.yaml", "--set", "b=-line")
+    assert "file-line42" in done.out
+    assert sloth("run", flow, "--yes", "--set", "b").code == 2
+    (sloth.folder / "v.yaml").write_text("[1")
+    assert sloth("run", flow, "--yes", "--values", "v.yaml").code == 2
+
+
+def test_values_of_the_command_line_are_not_recorded(sloth: Sloth) -> None:
+    flow = sloth.write(ONE_FILE)
+    environment = {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+    done = sloth.process("run", flow, "--yes", "--set", "token=hunter2", **environment)
+    assert done.code == 0, done.err
+    [run] = sloth("stack", "history", "web", "--json").json
+    assert "--set" in run["command"]
+    assert "hunter2" not in run["command"]
+
+
+def test_selected_tasks_alone_are_run(sloth: Sloth) -> None:
+    flow = sloth.write(FAILING)
+    assert sloth("run", flow, "--yes", "--task", "good").code == 0
+    unknown = sloth("run", flow, "--yes", "--task", "goood")
+    assert unknown.code == 2
+    assert "'good'" in unknown.err
+
+
+def test_init_makes_a_workflow_that_runs_as_it_is(sloth: Sloth) -> None:
+    assert sloth("init").code == 0
+    assert sloth("validate", "site.lua").out == " 1 file checked, nothing to report.\n"
+    assert sloth("run", "site.lua", "--yes").code == 0
+    assert (sloth.folder / "starter" / "greeting.conf").read_text() == "greeting = hello\n"
+    assert "Nothing to do" in sloth("run", "site.lua", "--yes").out
+    assert sloth("init").code == 2
+
+
+def test_init_spells_any_folder(sloth: Sloth, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = sloth.folder / 'a "b" \\ é \n'
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    assert sloth("init").code == 0
+    done = sloth("run", "site.lua", "--yes")
+    assert done.code == 0, done.err
+    assert (folder / "starter" / "notes.txt").exists()
+
+
+# the question
+
+
+def at_a_terminal(sloth: Sloth, flow: str, *answers: str) -> tuple[int, str]:
+    """Runs a workflow at a pseudo terminal and gives the answers, one for each question."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ.update(TERM="xterm", COLUMNS="80")
+        argv = sloth.argv("run", flow)
+        os.execv(argv[0], argv)
+    told, left = b"", list(answers)
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        ready, _, _ = select.select([terminal], [], [], 1)
+        try:
+            piece = os.read(terminal, 65536) if ready else b""
+        except OSError:  # the other end is closed
+            break
+        told += piece
+        if left and told.endswith(b"[?] "):
+            os.write(terminal, left.pop(0).encode())
+    os.close(terminal)
+    _, status = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(status), told.decode()
+
+
+def test_yes_applies_the_plan_that_was_shown(sloth: Sloth) -> None:
+    code, told = at_a_terminal(sloth, sloth.write(ONE_FILE), "what\n", "d\n", "y\n")
+    assert code == 0
+    assert told.count("Plan: ") == 2
+    assert "Please answer" in told
+    assert "succeeded" in told
+    assert (sloth.folder / "made").read_text() == "one\n"
+
+
+@pytest.mark.parametrize("answer", ["\n", "n\n", "\x04", "\x03"])
+def test_everything_else_changes_nothing(sloth: Sloth, answer: str) -> None:
+    code, told = at_a_terminal(sloth, sloth.write(ONE_FILE), answer)
+    assert code == 8
+    assert "Traceback" not in told
+    assert not (sloth.folder / "made").exists()
+
+
+def test_nothing_to_do_asks_nothing(sloth: Sloth) -> None:
+    flow = sloth.write(ONE_FILE)
+    sloth("run", flow, "--yes")
+    code, told = at_a_terminal(sloth, flow)
+    assert code == 0
+    assert "Nothing to do" in told
+    assert "Apply" not in told
+
+
+def test_a_signal_stops_a_run_cleanly(sloth: Sloth) -> None:
+    flow = sloth.write('exec.run("touch @/begun; sleep 1"); exec.run("touch @/second")')
+    with subprocess.Popen(
+        sloth.argv("run", flow, "--yes"), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        deadline = time.monotonic() + 30
+        while not (sloth.folder / "begun").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 8
+    assert b"was cancelled" in out
+    assert b"nothing new starts" in err
+    assert not (sloth.folder / "second").exists()
+    assert sloth("stack", "show", "site", "--json").json["status"] == "cancelled"
