@@ -158,7 +158,13 @@ def test_the_coroutine_library_answers_as_that_of_lua(bench: Bench) -> None:
         print(coroutine.resume(coroutine.create(function() error("x", 0) end)))
     """)
     lines = bench.context.lines
-    assert lines[:5] == ["false\ttrue", "suspended", "true\tfalse", "closed", "suspended\ttrue\tdead"]
+    assert lines[:5] == [
+        "false\ttrue",
+        "suspended",
+        "true\tfalse",
+        "closed",
+        "suspended\ttrue\tdead",
+    ]
     assert lines[5].startswith("false\ttable")
     assert lines[6] == "false\tx"
 

@@ -122,7 +122,11 @@ def test_a_place_that_the_engine_gave_is_kept(bench: Bench) -> None:
         ("return { success = false }", "the task returned success = false", "deploy.lua:1"),
         ("error('caf\\xe9')", "caf\udce9", "deploy.lua:1"),
         ("local function f() return f() + 1 end f()", None, "deploy.lua:1"),
-        ("string.rep()", "bad argument #1 to 'rep' (string expected, got no value)", "deploy.lua:1"),
+        (
+            "string.rep()",
+            "bad argument #1 to 'rep' (string expected, got no value)",
+            "deploy.lua:1",
+        ),
         ("print(('x'):bad())", "attempt to call a nil value (method 'bad')", "deploy.lua:1"),
         ("pkg.install(function() end)", None, "deploy.lua:1"),
     ],

@@ -22,9 +22,7 @@ SCALARS = (
 )
 VALUES = st.recursive(
     SCALARS,
-    lambda inner: (
-        st.lists(inner, max_size=20) | st.dictionaries(TEXT, inner, max_size=20)
-    ),
+    lambda inner: st.lists(inner, max_size=20) | st.dictionaries(TEXT, inner, max_size=20),
     max_leaves=40,
 )
 

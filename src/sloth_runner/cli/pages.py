@@ -92,7 +92,7 @@ def lines_of(file: str) -> Sequence[str] | None:
 
 
 def _without_secrets(source: str) -> str:
-    """Returns Lua source with the values of sensitive parameters replaced, line by line."""
+    """Returns Lua source with the values of sensitive parameters starred, in their place."""
     from sloth_runner.core.registry import registry
     from sloth_runner.core.schema import params_of
 
@@ -101,7 +101,7 @@ def _without_secrets(source: str) -> str:
     keys = "|".join(sorted(re.escape(name) for name in names))
     literal = r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'|\[(=*)\[.*?\]\2\]|\{.*?\}"
     pattern = re.compile(rf"(\b(?:{keys})\s*=\s*)(?:{literal})", re.DOTALL)
-    return pattern.sub(lambda m: m[1] + "(sensitive)" + "\n" * m[0].count("\n"), source)
+    return pattern.sub(lambda m: m[1] + re.sub(r"[^\n]", "*", m[0][len(m[1]) :]), source)
 
 
 def _write(stream: TextIO, look: Look, lines: Iterable[Line]) -> None:

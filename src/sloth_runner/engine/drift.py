@@ -26,7 +26,7 @@ from sloth_runner.engine.holding import held
 from sloth_runner.engine.observations import Seen
 from sloth_runner.engine.registrations import observable
 from sloth_runner.engine.seal import change_data, redacted
-from sloth_runner.engine.stopping import Stop
+from sloth_runner.engine.stopping import OnStop, Stop, stoppable
 from sloth_runner.engine.work import without_host
 from sloth_runner.engine.workshop import LoadProgram, Settings, Tools
 from sloth_runner.state.journal import Journal
@@ -79,8 +79,10 @@ class Drift:
         publish: Publish,
         argv: str,
         load: LoadProgram | None = None,
+        on_stop: OnStop | None = None,
     ) -> None:
         self._load = load
+        self._on_stop = on_stop
         self._settings = settings
         self._name = stack_name
         self._bus = Bus(publish)
@@ -115,8 +117,11 @@ class Drift:
 
     @contextlib.asynccontextmanager
     async def _opened(self, kind: RunKind, wait: float) -> AsyncIterator[Tools]:
-        journal = Journal.open(self._settings.db, create=False)
-        try:
+        stop = Stop()
+        with (
+            stoppable(stop, self._on_stop),
+            contextlib.closing(Journal.open(self._settings.db, create=False)) as journal,
+        ):
             name = self._name
             stack = await journal.read(lambda store: store.stack(name))
             if stack is None:
@@ -131,15 +136,13 @@ class Drift:
                     stack=stack,
                     run=run,
                     bus=self._bus,
-                    stop=Stop(),
+                    stop=stop,
                     load=self._load,
                 )
                 try:
                     yield tools
                 finally:
                     await tools.close()
-        finally:
-            journal.close()
 
     def _start(self, stack: Stack, run: Run, kind: str) -> None:
         self._bus.publish(

@@ -7,6 +7,7 @@ from sloth_runner.core.record import ResourceRow
 from sloth_runner.engine.program import MAIN
 from sloth_runner.engine.scheduler import Ended
 from sloth_runner.engine.seal import BASE
+from sloth_runner.engine.work import without_host
 from sloth_runner.engine.workshop import Workshop
 
 
@@ -18,14 +19,14 @@ async def finish(workshop: Workshop, ended: Ended, *, same_path: bool) -> int:
         [row.key for row in recorder.rows.values() if _followed_through(workshop, ended, row)]
     )
     await _drop_refinements(workshop, ended)
-    orphans = 0
+    count = 0
     if same_path and ended.complete and not ended.errors:
-        orphans = await _orphan(workshop, ended)
+        count = await _orphan(workshop, ended)
     digests = workshop.tools.machines.new_digests()
     if digests:
         name = workshop.tools.machines.controller.name
         await recorder.journal.do(lambda store: store.put_digests(name, digests))
-    return orphans
+    return count
 
 
 def _followed_through(workshop: Workshop, ended: Ended, row: ResourceRow) -> bool:
@@ -53,21 +54,34 @@ async def _drop_refinements(workshop: Workshop, ended: Ended) -> None:
             await recorder.put(dataclasses.replace(row, params=row.params[BASE]))
 
 
-async def _orphan(workshop: Workshop, ended: Ended) -> int:
-    """Marks the recorded resources that the workflow no longer speaks of; removes nothing."""
-    recorder, seen = workshop.tools.recorder, workshop.tools.claims.seen
+def orphans(workshop: Workshop, ended: Ended) -> list[tuple[ResourceRow, Orphaned]]:
+    """Returns the recorded resources that the workflow no longer speaks of, with their events.
+
+    What a task that was skipped claimed last time is not among them.
+    """
+    seen = workshop.tools.claims.seen
     skipped = {task for task, outcome in ended.outcomes.items() if outcome == "skipped"}
-    count = 0
-    for row in list(recorder.rows.values()):
-        if row.key in seen or row.task in skipped:
-            continue
-        count += 1
-        if row.state != "orphaned":
-            event = Orphaned(
+    return [
+        (
+            row,
+            Orphaned(
                 msg=f"{row.address} is no longer declared; it stays as it is",
                 host=row.address.host,
-                res=str(row.address).partition("/")[2],
+                res=without_host(row.address),
                 loc=row.location,
+            ),
+        )
+        for row in workshop.tools.recorder.rows.values()
+        if row.key not in seen and row.task not in skipped
+    ]
+
+
+async def _orphan(workshop: Workshop, ended: Ended) -> int:
+    """Marks orphans as such in the record; removes nothing."""
+    found = orphans(workshop, ended)
+    for row, event in found:
+        if row.state != "orphaned":
+            await workshop.tools.recorder.put(
+                dataclasses.replace(row, state="orphaned", carry=None), event
             )
-            await recorder.put(dataclasses.replace(row, state="orphaned", carry=None), event)
-    return count
+    return len(found)

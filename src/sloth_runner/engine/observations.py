@@ -195,9 +195,13 @@ class Observations:
         pending = list(wanted)
         while pending:
             began = self._count
-            await asyncio.gather(
-                *(self._observe(machine, group, began) for group in _by_type(pending))
-            )
+            first, *others = _by_type(pending)
+            if others:
+                await asyncio.gather(
+                    *(self._observe(machine, group, began) for group in (first, *others))
+                )
+            else:
+                await self._observe(machine, first, began)
             pending = [
                 (address, resource)
                 for address, resource in pending

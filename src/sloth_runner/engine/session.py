@@ -28,13 +28,13 @@ from sloth_runner.engine.bus import Bus, Publish
 from sloth_runner.engine.calls import Render
 from sloth_runner.engine.commands import wait_for_survivors
 from sloth_runner.engine.diagnostics import diagnose
-from sloth_runner.engine.finish import finish
+from sloth_runner.engine.finish import finish, orphans
 from sloth_runner.engine.holding import begin, locked, who
 from sloth_runner.engine.plan import Plan
 from sloth_runner.engine.program import RunSpec
 from sloth_runner.engine.recover import settle_doubts
 from sloth_runner.engine.scheduler import Ended
-from sloth_runner.engine.stopping import Stop
+from sloth_runner.engine.stopping import OnStop, Stop, stoppable
 from sloth_runner.engine.workshop import LoadProgram, Settings, Tools, Workshop
 from sloth_runner.state.journal import Journal
 from sloth_runner.state.store import Store
@@ -43,8 +43,6 @@ NEW = -1
 """The serial of a stack that is not recorded yet."""
 
 Confirm = Callable[[Plan], bool]
-OnStop = Callable[[Callable[[str], None]], contextlib.AbstractContextManager[object]]
-"""Given what a stop calls, returns the context in which signals call it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,26 +84,17 @@ class Session:
 
         Raises Locked, RecordError, UsageError or Cancelled when it could not even begin.
         """
-        loop = asyncio.get_running_loop()
-        current = asyncio.current_task()
+        with (
+            stoppable(self.stop, self.hooks.on_stop, self._interrupt),
+            self._journal() as journal,
+        ):
+            if self.spec.mode == "plan":
+                return await self._plan_only(journal)
+            return await self._apply(journal)
 
-        def stopped(reason: str) -> None:
-            self.stop.request(reason)
-            if self._workshop is not None:
-                self._workshop.program.interrupt()
-            if current is not None:
-                loop.call_soon_threadsafe(current.cancel)
-
-        watching = self.hooks.on_stop or (lambda _: contextlib.nullcontext())
-        try:
-            with watching(stopped), self._journal() as journal:
-                if self.spec.mode == "plan":
-                    return await self._plan_only(journal)
-                return await self._apply(journal)
-        except asyncio.CancelledError:
-            if not self.stop.reason:
-                raise
-            raise Cancelled(self.stop.reason) from None
+    def _interrupt(self) -> None:
+        if self._workshop is not None:
+            self._workshop.program.interrupt()
 
     async def _plan_only(self, journal: Journal) -> Summary:
         stack = await self._known_stack(journal)
@@ -158,6 +147,8 @@ class Session:
             ended = await self._scheduled(workshop)
         finally:
             await workshop.close()
+        if ended.complete and not ended.errors and stack.workflow == self.spec.file:
+            plan.told.extend(event for _, event in orphans(workshop, ended))
         plan.shown.sort(key=lambda event: _plan_order(event, workshop.scheduler.graph.order))
         return plan, ended, workshop.tools.counts.by_outcome
 

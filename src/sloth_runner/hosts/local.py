@@ -167,19 +167,41 @@ class LocalHost(Host):
 
 async def _finish(future: Future[T], stop: Callable[[], None], *, wait: bool) -> T:
     """Returns the result of ``future``; when cancelled, stops it and awaits its end if ``wait``."""
-    waiting = asyncio.wrap_future(future)
     try:
-        return await asyncio.shield(waiting)
+        return await _awaited(future)
     except asyncio.CancelledError:
         stop()
         if not future.cancel() and wait:
-            while not waiting.done():
+            while not future.done():
                 # A second cancellation changes nothing: what was begun has to be seen out.
-                with suppress(asyncio.CancelledError):
-                    await asyncio.wait([waiting])
-        if waiting.done() and not waiting.cancelled():
-            waiting.exception()
+                with suppress(asyncio.CancelledError, Exception):
+                    await _awaited(future)
         raise
+
+
+def _awaited(future: Future[T]) -> asyncio.Future[T]:
+    """Returns a future of the loop with the result of a thread's; it can be cancelled alone.
+
+    ``asyncio.wrap_future`` and ``shield`` do the same in three more turns of the loop.
+    """
+    loop = asyncio.get_running_loop()
+    waiting: asyncio.Future[T] = loop.create_future()
+
+    def settle() -> None:
+        if waiting.cancelled():
+            return
+        error = future.exception()
+        if error is not None:
+            waiting.set_exception(error)
+        else:
+            waiting.set_result(future.result())
+
+    def done(_: Future[T]) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle)
+
+    future.add_done_callback(done)
+    return waiting
 
 
 def _discard(path: str) -> None:

@@ -86,9 +86,7 @@ class _Declared:
         elif literal(first) is not UNKNOWN:
             name = self._use.name
             hint = f"{name}({{ {self._function.first} = ... }})"
-            self._report(
-                first, "SR1204", f"{name} takes a table of parameters or one text", hint
-            )
+            self._report(first, "SR1204", f"{name} takes a table of parameters or one text", hint)
 
     def _table(self, table: Node, given: set[str]) -> None:
         complete, all_known = True, True

@@ -159,9 +159,7 @@ async def locking(host: Host, argv: Sequence[str], deadline: float) -> CommandRe
         patience = (
             [f"--option=DPkg::Lock::Timeout={max(0, int(left))}"] if program == "apt-get" else []
         )
-        result = await host.run(
-            Command(argv=(program, *patience, *arguments), env={**ENVIRONMENT})
-        )
+        result = await host.run(Command(argv=(program, *patience, *arguments), env={**ENVIRONMENT}))
         if not _apt.is_locked(result) or time.monotonic() + _POLL >= deadline:
             return result
         await asyncio.sleep(_POLL)

@@ -125,8 +125,7 @@ async def _attributed(host: Host, terms: Terms, targets: Mapping[str, str]) -> A
         if len(targets) == 1:
             return [error]
         alone = [
-            (await _attributed(host, terms, {name: target}))[0]
-            for name, target in targets.items()
+            (await _attributed(host, terms, {name: target}))[0] for name, target in targets.items()
         ]
         return alone if any(alone) else [error] * len(targets)
     return [None] * len(targets)
@@ -139,9 +138,7 @@ async def _simulated(host: Host, terms: Terms, targets: Mapping[str, str]) -> No
     what = f"{'installing' if installing else 'removing'} {', '.join(targets)} on {host.name}"
     removed = simulation.removed_beside(() if installing else targets)
     if removed and not terms.allow_removal:
-        raise Refused(
-            f"{what} would also remove {', '.join(removed)}", hint=_apt.ALLOW_REMOVAL
-        )
+        raise Refused(f"{what} would also remove {', '.join(removed)}", hint=_apt.ALLOW_REMOVAL)
     downgraded = simulation.downgraded_beside(targets)
     if downgraded:
         raise Refused(

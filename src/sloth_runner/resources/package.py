@@ -64,7 +64,7 @@ class Package(Resource):
     version: Annotated[
         str | None,
         Doc(
-            "The version: in full, its upstream part, or a glob such as \"1.18.*\". Asking for an "
+            'The version: in full, its upstream part, or a glob such as "1.18.*". Asking for an '
             "older one than is installed is asking for the downgrade."
         ),
     ] = None

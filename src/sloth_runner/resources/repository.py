@@ -85,7 +85,9 @@ class Repository(Resource):
                 raise ParamError(f"{item!r} is not a single word")
         for uri in self.uris:
             if not re.match(r"[a-z][a-z0-9+-]*:", uri):
-                raise ParamError(f"{uri!r} is not an address", hint="for example https://host/debian")
+                raise ParamError(
+                    f"{uri!r} is not an address", hint="for example https://host/debian"
+                )
             if re.match(r"[^:]+://[^/]*:[^/]*@", uri):
                 raise ParamError(
                     "an address must not hold a password",

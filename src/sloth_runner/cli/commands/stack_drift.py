@@ -21,6 +21,7 @@ from sloth_runner.core.events import Event, ResourceDrift, StreamStart, Summary
 from sloth_runner.core.record import ResourceRow
 from sloth_runner.engine.diagnostics import diagnose
 from sloth_runner.engine.drift import Drift, DriftReport
+from sloth_runner.engine.interrupts import Interrupts
 from sloth_runner.engine.workshop import Settings as Looking
 from sloth_runner.state.store import Store
 from sloth_runner.views.drift import DriftText, Found
@@ -56,7 +57,7 @@ def drift(
 
     looking = Looking(db=settings.database, rehash=rehash)
     began = time.monotonic()
-    checking = Drift(looking, name, publish=publish, argv=_argv(), load=loaded)
+    checking = Drift(looking, name, publish=publish, argv=_argv(), load=loaded, on_stop=Interrupts)
     report = asyncio.run(checking.check(fix=fix, wait=wait))
     view.close()
     _write(pages, report, time.monotonic() - began, fixed=fix)
