@@ -109,7 +109,7 @@ class Bench:
 
     def failure(self, source: str | bytes, **options: Any) -> Any:
         """Runs the body, which must fail, and returns the error."""
-        with pytest.raises(Exception) as caught:  # noqa: PT011 - the tests look closer
+        with pytest.raises(Exception) as caught:
             self.main(source, **options)
         return caught.value
 

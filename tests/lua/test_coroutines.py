@@ -92,7 +92,7 @@ def test_calls_work_in_protected_calls_metamethods_iterators_and_close(bench: Be
         xpcall(call, print, "xpcall")
         do local c <close> = setmetatable({}, { __close = function() call("close") end }) end
         pcall(function()
-            local c <close> = setmetatable({}, { __close = function() call("close of an error") end })
+            local c <close> = setmetatable({}, { __close = function() call("close, error") end })
             error("x")
         end)
     """)
@@ -109,7 +109,7 @@ def test_calls_work_in_protected_calls_metamethods_iterators_and_close(bench: Be
         "pcall",
         "xpcall",
         "close",
-        "close of an error",
+        "close, error",
     ]
 
 

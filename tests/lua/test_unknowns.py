@@ -142,7 +142,7 @@ def test_a_metatable_of_an_unknown_cannot_be_taken_away(preview: Bench) -> None:
         "local r = exec.run('x')\nprint(pcall(setmetatable, r, nil))\nprint(r.stdout)", mode="plan"
     )
     assert stopped(result, 3, "output of exec.run")
-    assert preview.context.lines == ["false\tcannot change a protected metatable"]
+    assert preview.context.lines == ["false\tdeploy.lua:2: cannot change a protected metatable"]
 
 
 def test_an_engine_that_cannot_predict_ends_the_task_too(preview: Bench) -> None:

@@ -1,5 +1,8 @@
 """The words of a workflow: every name that a file can use without defining it."""
 
+# Lists of words read best as words.
+# ruff: noqa: SIM905
+
 import functools
 from collections.abc import Mapping
 
@@ -7,93 +10,21 @@ from sloth_runner.core.registry import registry
 
 LIBRARY: Mapping[str, frozenset[str]] = {
     "string": frozenset(
-        [
-            "byte",
-            "char",
-            "find",
-            "format",
-            "gmatch",
-            "gsub",
-            "len",
-            "lower",
-            "match",
-            "pack",
-            "packsize",
-            "rep",
-            "reverse",
-            "sub",
-            "unpack",
-            "upper",
-        ]
+        "byte char find format gmatch gsub len lower match pack packsize rep reverse sub unpack "
+        "upper".split()
     ),
-    "table": frozenset(["concat", "getn", "insert", "move", "pack", "remove", "sort", "unpack"]),
+    "table": frozenset("concat getn insert move pack remove sort unpack".split()),
     "math": frozenset(
-        [
-            "abs",
-            "acos",
-            "asin",
-            "atan",
-            "ceil",
-            "cos",
-            "deg",
-            "exp",
-            "floor",
-            "fmod",
-            "huge",
-            "log",
-            "max",
-            "maxinteger",
-            "min",
-            "mininteger",
-            "modf",
-            "pi",
-            "pow",
-            "rad",
-            "random",
-            "randomseed",
-            "sin",
-            "sqrt",
-            "tan",
-            "tointeger",
-            "type",
-            "ult",
-        ]
+        "abs acos asin atan ceil cos deg exp floor fmod huge log max maxinteger min mininteger "
+        "modf pi pow rad random randomseed sin sqrt tan tointeger type ult".split()
     ),
-    "coroutine": frozenset(
-        ["close", "create", "isyieldable", "resume", "running", "status", "wrap", "yield"]
-    ),
-    "utf8": frozenset(["char", "charpattern", "codepoint", "codes", "len", "offset"]),
+    "coroutine": frozenset("close create isyieldable resume running status wrap yield".split()),
+    "utf8": frozenset("char charpattern codepoint codes len offset".split()),
     "os": frozenset(
-        [
-            "clock",
-            "date",
-            "difftime",
-            "execute",
-            "exit",
-            "getenv",
-            "remove",
-            "rename",
-            "setlocale",
-            "time",
-            "tmpname",
-        ]
+        "clock date difftime execute exit getenv remove rename setlocale time tmpname".split()
     ),
     "io": frozenset(
-        [
-            "close",
-            "input",
-            "lines",
-            "open",
-            "output",
-            "popen",
-            "read",
-            "stderr",
-            "stdin",
-            "stdout",
-            "tmpfile",
-            "type",
-            "write",
-        ]
+        "close input lines open output popen read stderr stdin stdout tmpfile type write".split()
     ),
     "debug": frozenset({"traceback"}),
     "package": frozenset({"loaded", "path", "cpath", "config", "preload", "searchers"}),
@@ -101,76 +32,21 @@ LIBRARY: Mapping[str, frozenset[str]] = {
 """What Lua 5.4 brings, as far as the sandbox leaves it."""
 
 WORDS = frozenset(
-    [
-        "_G",
-        "_VERSION",
-        "assert",
-        "collectgarbage",
-        "dofile",
-        "error",
-        "getmetatable",
-        "ipairs",
-        "load",
-        "loadfile",
-        "loadstring",
-        "next",
-        "pairs",
-        "pcall",
-        "print",
-        "rawequal",
-        "rawget",
-        "rawlen",
-        "rawset",
-        "require",
-        "select",
-        "setmetatable",
-        "tonumber",
-        "tostring",
-        "type",
-        "unpack",
-        "warn",
-        "xpcall",
-    ]
+    "_G _VERSION assert collectgarbage dofile error getmetatable ipairs load loadfile loadstring "
+    "next pairs pcall print rawequal rawget rawlen rawset require select setmetatable tonumber "
+    "tostring type unpack warn xpcall".split()
 )
 """The global functions of the language."""
 
 DECLARING = frozenset({"workflow", "task"})
 
 OURS = frozenset(
-    [
-        "sha256",
-        "json.encode",
-        "json.decode",
-        "json.pretty",
-        "json.null",
-        "json.array",
-        "yaml.encode",
-        "yaml.decode",
-        "template.render",
-        "log.debug",
-        "log.info",
-        "log.warn",
-        "log.error",
-        "goroutine.spawn",
-        "goroutine.wait",
-        "goroutine.map",
-        "goroutine.sleep",
-        "goroutine.channel",
-        "goroutine.mutex",
-        "goroutine.semaphore",
-        "goroutine.wait_group",
-        "stack.get_name",
-        "stack.get_id",
-        "stack.get_status",
-        "stack.set_output",
-        "stack.get_output",
-        "stack.register_resource",
-        "stack.update_resource",
-        "stack.get_resource",
-        "stack.resource_exists",
-        "stack.delete_resource",
-        "resource.define",
-    ]
+    "sha256 json.encode json.decode json.pretty json.null json.array yaml.encode yaml.decode "
+    "template.render log.debug log.info log.warn log.error goroutine.spawn goroutine.wait "
+    "goroutine.map goroutine.sleep goroutine.channel goroutine.mutex goroutine.semaphore "
+    "goroutine.wait_group stack.get_name stack.get_id stack.get_status stack.set_output "
+    "stack.get_output stack.register_resource stack.update_resource stack.get_resource "
+    "stack.resource_exists stack.delete_resource resource.define".split()
 ) | frozenset(
     f"{prefix}.{name}"
     for prefix in ("state", "stack.state")

@@ -7,7 +7,8 @@ local S = ...
 local raw = S.raw
 local type, tostring, next, rawget, rawlen = raw.type, raw.tostring, raw.next, raw.rawget, raw.rawlen
 local setmetatable, getmetatable, pairs = raw.setmetatable, raw.getmetatable, raw.pairs
-local table_unpack, error, find = raw.table_unpack, raw.error, raw.find
+local table_unpack, error, format, match = raw.table_unpack, raw.error, raw.format, raw.match
+local gsub, pcall = raw.gsub, raw.pcall
 local unknown, proxied, globals, stop = S.unknown, S.proxied, raw.globals, S.stop
 
 -- Tables that show as text.
@@ -100,15 +101,27 @@ S.readonly = readonly
 
 -- Replaced: what looks into a table without asking its metatable.
 
-local function looked(value)
+local function table_needed(value, what)
+  if type(value) ~= "table" then
+    S.complain(format("bad argument #1 to '%s' (table expected, got %s)", what,
+      value == nil and "no value" or type(value)))
+  end
+end
+
+local function looked(value, what)
+  table_needed(value, what)
   local blank = unknown[value]
   if blank then stop(blank) end
   return proxied[value] or value
 end
 
-globals.next = function(value, key) return next(looked(value), key) end
-globals.rawlen = function(value) return rawlen(looked(value)) end
+globals.next = function(value, key) return next(looked(value, "next"), key) end
+globals.rawlen = function(value)
+  if type(value) == "string" then return #value end
+  return rawlen(looked(value, "rawlen"))
+end
 globals.rawget = function(value, key)
+  table_needed(value, "rawget")
   local blank = unknown[value]
   if blank and (blank.all or blank.fields[key]) then stop(blank) end
   return rawget(proxied[value] or value, key)
@@ -121,22 +134,34 @@ globals.rawequal = function(left, right)
   return raw.rawequal(left, right)
 end
 globals.rawset = function(value, key, item)
+  table_needed(value, "rawset")
   if proxied[value] then S.complain("this table cannot be changed") end
   return raw.rawset(value, key, item)
 end
-globals.table.unpack = function(value, from, to) return table_unpack(looked(value), from, to) end
+globals.table.unpack = function(value, from, to)
+  if unknown[value] or proxied[value] then value = looked(value, "unpack") end
+  return table_unpack(value, from, to)
+end
 
 -- In a preview a wholly unknown value may stand where text or a number is expected; the C
 -- functions would call that a wrong type, so they are asked first.
 
-local function watched(method)
+-- Returns results, or raises the error as if the workflow had called `name` itself.
+local function relayed(name, ok, why, ...)
+  if ok then return why, ... end
+  local text = type(why) == "string" and match(why, "^%(sloth%-runner%):%d+: (.*)$")
+  if text then S.complain((gsub(text, "'method'", "'" .. name .. "'", 1))) end
+  error(why, 0)
+end
+
+local function watched(method, name)
   return function(...)
     for index = 1, raw.select("#", ...) do
       local value = raw.select(index, ...)
       local blank = value ~= nil and unknown[value]
       if blank and blank.all then stop(blank) end
     end
-    return method(...)
+    return relayed(name, pcall(method, ...))
   end
 end
 
@@ -144,10 +169,10 @@ function S.watch()
   for _, name in raw.ipairs({ "string", "table", "math", "utf8", "os", "io" }) do
     local library = globals[name]
     for key, method in pairs(library) do
-      if type(method) == "function" then library[key] = watched(method) end
+      if type(method) == "function" then library[key] = watched(method, key) end
     end
   end
   for _, name in raw.ipairs({ "tonumber", "type", "ipairs", "load" }) do
-    globals[name] = watched(globals[name])
+    globals[name] = watched(globals[name], name)
   end
 end

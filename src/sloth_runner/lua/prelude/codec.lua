@@ -10,7 +10,7 @@ local byte, char, sub, pack, unpack, rep, format =
   raw.byte, raw.char, raw.sub, raw.pack, raw.unpack, raw.rep, raw.format
 local concat, type, next, rawget, rawlen = raw.concat, raw.type, raw.next, raw.rawget, raw.rawlen
 local math_type, tointeger, utf8_len, error = raw.math_type, raw.tointeger, raw.utf8_len, raw.error
-local tostring, setmetatable, huge = raw.tostring, raw.setmetatable, raw.huge
+local tostring, setmetatable, huge, rawequal = raw.tostring, raw.setmetatable, raw.huge, raw.rawequal
 
 local DEPTH = 100
 
@@ -126,7 +126,7 @@ local function put_map(n, map, depth)
 end
 
 local function put_table(n, value, depth)
-  if value == null then
+  if rawequal(value, null) then
     out[n + 1] = "\xc0"
     return n + 1
   end
@@ -136,7 +136,7 @@ local function put_table(n, value, depth)
     partial = true
   end
   for level = 0, depth - 1 do
-    if around[level] == value then refuse(depth, "contains itself") end
+    if rawequal(around[level], value) then refuse(depth, "contains itself") end
   end
   if depth >= DEPTH then refuse(DEPTH, format("is nested deeper than %d", DEPTH)) end
   around[depth] = value

@@ -135,6 +135,8 @@ end
 local function split(text, file, line)
   local shown, number, rest = match(text, "^([^\n]-):(%d+): (.*)$")
   if not shown then return text, file, line end
+  -- What a C function says of an argument that one of ours handed on.
+  if shown == sub(OURS, 2) then return rest, file, line end
   if file and same_file(shown, file) then return rest, file, tonumber(number) end
   if find(shown, "%.lua$") or find(shown, "%.sloth$") then return rest, shown, tonumber(number) end
   return text, file, line

@@ -13,6 +13,13 @@ getmetatable(raw.io.stdout).__metatable = false
 
 -- A finaliser runs with hooks off, so an endless one could not be stopped.
 globals.setmetatable = function(value, meta)
+  if type(value) ~= "table" or meta ~= nil and type(meta) ~= "table" then
+    complain("setmetatable: a table is needed, and then its metatable or nil")
+  end
+  local before = getmetatable(value)
+  if before ~= nil and (type(before) ~= "table" or rawget(before, "__metatable") ~= nil) then
+    complain("cannot change a protected metatable")
+  end
   if type(meta) == "table" and rawget(meta, "__gc") ~= nil then
     complain("setmetatable: __gc is not supported; use a <close> variable, or close it yourself")
   end
