@@ -1,14 +1,14 @@
 """Programs in Python: the engine's other side of the border, so that no Lua is needed here."""
 
 import asyncio
-import json
 import dataclasses
+import json
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sloth_runner.core.errors import LuaFailure, Location, UsageError
+from sloth_runner.core.errors import Location, LuaFailure, UsageError
 from sloth_runner.core.events import Event, ResourceEnd, Summary
 from sloth_runner.core.record import Operation, ResourceRow
 from sloth_runner.core.values import Value
@@ -56,7 +56,9 @@ Body = Callable[[Ctx], Awaitable[Any]]
 class Script:
     """A program whose tasks are Python coroutines (``engine.program.Program``)."""
 
-    def __init__(self, file: str, tasks: Sequence[tuple[TaskSpec, Body]], main: Body | None) -> None:
+    def __init__(
+        self, file: str, tasks: Sequence[tuple[TaskSpec, Body]], main: Body | None
+    ) -> None:
         self.file = file
         self.workflow = WorkflowSpec()
         self.calls = 0

@@ -1,7 +1,6 @@
 """The hashes of files are computed again exactly when they must be."""
 
 import asyncio
-import dataclasses
 import hashlib
 import os
 import time
@@ -25,7 +24,7 @@ def digest_of(path: Path, **other: int | str) -> Digest:
         sha256="f" * 64,
         hashed_at_ns=seen.st_ctime_ns + 3_000_000_000,
     )
-    return dataclasses.replace(known, **other)
+    return known._replace(**other)
 
 
 def seen_with(known: Digest, path: Path, *, rehash: bool = False) -> str:
@@ -87,7 +86,7 @@ def test_new_digests_can_be_used_by_the_next_run(tmp_path: Path) -> None:
     assert before <= digest.hashed_at_ns <= time.time_ns()
     first.close()
 
-    later = dataclasses.replace(digest, hashed_at_ns=digest.ctime_ns + 2_000_000_000)
+    later = digest._replace(hashed_at_ns=digest.ctime_ns + 2_000_000_000)
     second = LocalHost(known={path: later})
     assert asyncio.run(second.stat(str(file), digest=True)) == answer
     assert second.new_digests() == {}

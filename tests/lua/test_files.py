@@ -129,6 +129,9 @@ def test_standard_output_becomes_lines_of_the_run(
         io.stdout:flush()
         io.stdout:flush()
         print(io.stdout:close())
+        io.write("start of ")
+        print("a line")
+        io.write("the end")
     """)
     assert bench.context.said == [
         ("info", "one1"),
@@ -137,6 +140,8 @@ def test_standard_output_becomes_lines_of_the_run(
         ("warn", "careful"),
         ("info", "rest"),
         ("info", "nil\tcannot close standard file"),
+        ("info", "start of a line"),
+        ("info", "the end"),
     ]
     assert capfd.readouterr() == ("", "")
 

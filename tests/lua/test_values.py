@@ -44,7 +44,7 @@ def echo(bench: Bench, items: list[Any]) -> list[Any]:
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.lists(VALUES, min_size=1, max_size=5))
 def test_every_canonical_value_survives_the_way_into_lua_and_back(
@@ -56,7 +56,7 @@ def test_every_canonical_value_survives_the_way_into_lua_and_back(
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(VALUES)
 def test_the_json_of_lua_and_its_checksum_are_those_of_the_record(bench: Bench, item: Any) -> None:

@@ -6,11 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sloth_runner.hosts.local import LocalHost
-
 from sloth_runner.core.host import ReadOnlyHost
 from sloth_runner.core.resource import Origin, Resource
 from sloth_runner.core.values import State
+from sloth_runner.hosts.local import LocalHost
 
 Snapshot = dict[str, tuple[Any, ...]]
 

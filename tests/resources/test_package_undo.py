@@ -98,7 +98,7 @@ with bench(pathlib.Path("/nowhere")) as local:
         print(error.detail)
 """
     said = host.sh(
-        "cd /usr/bin && mv dpkg-query kept; \"$1\" -c \"$2\"; mv kept dpkg-query",
+        'cd /usr/bin && mv dpkg-query kept; "$1" -c "$2"; mv kept dpkg-query',
         sys.executable,
         script,
         env={"PYTHONPATH": f"{CHECKOUT / 'src'}:{CHECKOUT / 'tests'}"},

@@ -478,9 +478,9 @@ def test_a_swap_happens_only_from_the_expected_value(journal: Journal) -> None:
 def test_numbers_of_a_stat_may_be_larger_than_signed_64_bits(journal: Journal) -> None:
     large = Digest(2**63, -(2**70), 2**70, 2**64 - 1, "a" * 64, 1)
     journal.call(lambda s: s.put_digests("local", {"/a": large, "/b": large}))
-    journal.call(lambda s: s.put_digests("local", {"/b": dataclasses.replace(large, size=1)}))
+    journal.call(lambda s: s.put_digests("local", {"/b": large._replace(size=1)}))
     found = journal.look(lambda s: s.digests("local"))
-    assert found == {"/a": large, "/b": dataclasses.replace(large, size=1)}
+    assert found == {"/a": large, "/b": large._replace(size=1)}
     assert journal.look(lambda s: s.digests("web1")) == {}
 
 

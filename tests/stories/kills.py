@@ -5,7 +5,7 @@ import signal
 from collections.abc import Sequence
 from typing import Any
 
-from sloth_runner.core.host import LOOKING, Request
+from sloth_runner.core.host import LOOKING, Command, CommandResult, Request
 from sloth_runner.hosts.local import LocalHost
 from sloth_runner.state.journal import Journal
 
@@ -24,7 +24,7 @@ def arm(*, at: str, step: int) -> None:
         if left[0] == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    commit, perform = Journal._batch, LocalHost.perform
+    commit, perform, run = Journal._batch, LocalHost.perform, LocalHost.run
 
     def batch(self: Journal, connection: Any, jobs: Any) -> Any:
         counts = at == "commit" and any(job.writes for job in jobs)
@@ -46,5 +46,16 @@ def arm(*, at: str, step: int) -> None:
             burn()
         return answers
 
+    async def started(self: LocalHost, command: Command, **watched: Any) -> CommandResult:
+        acts = watched.get("on_started") is not None
+        acted[0] = acted[0] or acts
+        if at == "write" and acts:
+            burn()
+        result = await run(self, command, **watched)
+        if at == "write" and acts:
+            burn()
+        return result
+
     Journal._batch = batch  # type: ignore[method-assign]
     LocalHost.perform = performed  # type: ignore[method-assign]
+    LocalHost.run = started  # type: ignore[assignment]

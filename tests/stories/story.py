@@ -105,9 +105,7 @@ class Zygote:
                 env={**os.environ, "PYTHONPATH": str(TESTS)},
             )
 
-    def start(
-        self, request: Mapping[str, Any], *, stdin: int, out: Path, err: Path
-    ) -> Running:
+    def start(self, request: Mapping[str, Any], *, stdin: int, out: Path, err: Path) -> Running:
         """Starts one command."""
         ours, theirs = os.pipe()
         with out.open("wb") as stdout, err.open("wb") as stderr:

@@ -70,12 +70,15 @@ def test_retries_of_one_run_are_owed_it_too(story: Story) -> None:
 
 
 def test_every_dependent_has_to_succeed_first(story: Story) -> None:
-    lua = WEB.replace("no restart today", "never") + """
+    lua = (
+        WEB.replace("no restart today", "never")
+        + """
         task({name = "between", depends_on = {"configure"}, run = function() end})
         task({name = "check", depends_on = {"between"}, run = function()
             if file_ops.exists(HERE .. "/down") then error("it does not answer") end
         end})
     """
+    )
     (story.here / "down").touch()
     story.run(lua)
     done = story.run()

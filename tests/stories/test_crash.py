@@ -59,7 +59,8 @@ def torn(story: Story) -> list[str]:
         "hosts": {"localhost\n", "localhost\nweb\n"},
     }
     return [
-        name for name, contents in allowed.items()
+        name
+        for name, contents in allowed.items()
         if (story.here / name).read_text() not in contents
     ]
 
@@ -82,7 +83,10 @@ def test_a_run_killed_at_any_step_is_finished_by_the_next(
         assert story.lines("restarts")
         assert story.lines("made") == ["made"]
         assert sorted(p.name for p in story.here.iterdir()) == [
-            "conf", "hosts", "made", "restarts",
+            "conf",
+            "hosts",
+            "made",
+            "restarts",
         ]
         if step % 4 == 0:
             assert story.run().counts == {"unchanged": 4, "skipped": 1}

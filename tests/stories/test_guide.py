@@ -169,7 +169,8 @@ def test_a_workflow_asks_what_is_recorded_and_so_claims_it(site: Site) -> None:
     site.run("""
         if not stack.resource_exists("database", "orders") then
             stack.register_resource({
-                type = "database", name = "orders", module = "custom", properties = {version = "1.0"}
+                type = "database", name = "orders", module = "custom",
+                properties = {version = "1.0"}
             })
         end
     """)
@@ -301,7 +302,10 @@ def test_goroutines_keep_order_and_one_unknown_host_is_named(site: Site) -> None
 
 
 def test_an_export_can_be_imported_into_another_record(site: Site) -> None:
-    lua = f'file_ops.content({{ path = "{site.folder}/a", content = "a" }}) stack.set_output("k", "v")'
+    lua = f'''
+        file_ops.content({{ path = "{site.folder}/a", content = "a" }})
+        stack.set_output("k", "v")
+    '''
     site.run(lua)
     site.machine.sh(
         '"$1" --db "$2/stacks.db" stack export "$3" > "$2/state.json"',

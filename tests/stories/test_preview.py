@@ -104,7 +104,7 @@ def test_what_was_predicted_is_read_back(story: Story) -> None:
         "true",
         "created true pending",
     ]
-    planned = story.plan(lua)
+    planned = story.plan(lua, "-v")
     assert [e["text"].replace("\t", " ") for e in planned.of("log")] == expected
     assert list(story.here.iterdir()) == []
     ran = story.run()

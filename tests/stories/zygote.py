@@ -57,7 +57,7 @@ def _become(request: dict[str, Any], files: list[int]) -> NoReturn:
         os.dup2(number, target)
     os.closerange(3, 256)
     sys.stdin, sys.stdout, sys.stderr = (
-        open(number, mode, encoding="utf-8", errors="surrogateescape")
+        os.fdopen(number, mode, encoding="utf-8", errors="surrogateescape")
         for number, mode in ((0, "r"), (1, "w"), (2, "w"))
     )
     os.environ.clear()

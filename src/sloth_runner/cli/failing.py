@@ -28,6 +28,9 @@ def explained(error: BaseException, settings: "Settings", argv: Sequence[str]) -
     if isinstance(error, KeyboardInterrupt | click.Abort):
         print("\nInterrupted.", file=sys.stderr)  # noqa: T201 - there is nothing else to say
         return _INTERRUPTED
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+        return error.exit_code
     from sloth_runner.core.errors import SlothError
 
     if isinstance(error, click.ClickException):

@@ -58,6 +58,7 @@ class Interpreter:
         self, *, folder: str, plan: bool, max_memory: int, seed: int, clock: float | None
     ) -> None:
         self._folder = folder
+        self._paths: dict[str, str] = {}
         self._limit = max_memory
         self._raised: set[int] = set()
         self._runtime = lua54.LuaRuntime(
@@ -99,7 +100,10 @@ class Interpreter:
 
     def place(self, file: str, line: int) -> Location:
         """Returns the place of a line; ``file`` is as Lua names it, from the workflow's folder."""
-        return Location(posixpath.join(self._folder, file), line)
+        path = self._paths.get(file)
+        if path is None:
+            path = self._paths[file] = posixpath.join(self._folder, file)
+        return Location(path, line)
 
     def spelled(self, location: Location) -> str:
         """Returns the file of a place as Lua names it: the inverse of ``place``."""

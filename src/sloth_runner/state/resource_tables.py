@@ -20,7 +20,8 @@ class ResourceTables(Tables):
     def resources(self, stack_id: str) -> list[ResourceRow]:
         """Returns the resources of a stack in the order of their creation."""
         with rows.collector_paused():
-            return rows.resources_of(self._rows(statements.RESOURCES, stack_id))
+            pieces = self._pieces(statements.RESOURCES, stack_id)
+            return [row for piece in pieces for row in rows.resources_of(piece)]
 
     def resource_count(self, stack_id: str) -> int:
         """Returns how many resources are recorded in a stack."""

@@ -1,7 +1,7 @@
 """What every part of the store stands on: one connection, and who may write through it."""
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from sloth_runner.core.record import now
 from sloth_runner.state import statements
@@ -20,6 +20,12 @@ class Tables:
 
     def _rows(self, statement: str, *columns: object) -> list[Columns]:
         return self._connection.execute(statement, columns).fetchall()
+
+    def _pieces(self, statement: str, *columns: object) -> Iterator[list[Columns]]:
+        """Yields rows a thousand at a time: a large result is never in memory twice."""
+        cursor = self._connection.execute(statement, columns)
+        while piece := cursor.fetchmany(1000):
+            yield piece
 
     def _row(self, statement: str, *columns: object) -> Columns | None:
         row: Columns | None = self._connection.execute(statement, columns).fetchone()

@@ -212,11 +212,18 @@ local function get_list(data, at, count)
   return list, at
 end
 
+-- Short keys are read here and not by `get`: tables are most of what calls answer.
 local function get_map(data, at, count)
   local map = {}
   for _ = 1, count do
+    local mark = byte(data, at)
     local key, value
-    key, at = get(data, at)
+    if mark >= 0xa0 and mark < 0xc0 then
+      local last = at + mark - 0xa0
+      key, at = sub(data, at + 1, last), last + 1
+    else
+      key, at = get(data, at)
+    end
     value, at = get(data, at)
     map[key] = value
   end
@@ -255,13 +262,14 @@ local READ = {
 function get(data, at)
   local mark = byte(data, at)
   at = at + 1
-  if mark < 0x80 then return mark, at end
-  if mark >= 0xe0 then return mark - 256, at end
-  if mark >= 0xc0 then return READ[mark](data, at) end
-  if mark >= 0xa0 then
+  if mark >= 0xa0 and mark < 0xc0 then
     local last = at + mark - 0xa1
     return sub(data, at, last), last + 1
   end
+  if mark == 0xc2 then return false, at end
+  if mark < 0x80 then return mark, at end
+  if mark >= 0xe0 then return mark - 256, at end
+  if mark >= 0xc0 then return READ[mark](data, at) end
   if mark >= 0x90 then return get_list(data, at, mark - 0x90) end
   return get_map(data, at, mark - 0x80)
 end

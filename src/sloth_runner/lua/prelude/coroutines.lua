@@ -296,6 +296,7 @@ function S.entry(kind, number, a, b)
   attempts[number] = attempt
   S.current = { number = number, attempt = attempt, id = kind == "go" and a or S.new_id() }
   local ok, first, second, third = xpcall(S.kinds[kind], S.diagnose, a, b)
+  if kind ~= "go" then S.flush() end
   if #queued > 0 then yield("drain", S.drain()) end
   local stopped = attempt.stopped
   if stopped then return "stop", stopped.file, stopped.line, stopped.why end

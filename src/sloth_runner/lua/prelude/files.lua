@@ -277,6 +277,20 @@ local stdout = handle({ level = "info", pending = "", writable = true })
 local stderr = handle({ level = "warn", pending = "", writable = true })
 local default_in, default_out = io.stdin, stdout
 
+-- Returns what was written to stdout and is not a whole line yet; `print` goes on with it.
+function S.take_pending()
+  local state = states[stdout]
+  local text = state.pending
+  state.pending = ""
+  return text
+end
+
+-- Says what is left of the standard streams.
+function S.flush()
+  stdout:flush()
+  stderr:flush()
+end
+
 local function checked(file, why)
   if not file then error(why, 0) end
   return file

@@ -171,7 +171,7 @@ local function joined(...)
   return concat(parts, "\t")
 end
 
-globals.print = function(...) S.say("info", joined(...)) end
+globals.print = function(...) S.say("info", S.take_pending() .. joined(...)) end
 globals.warn = function(...) S.say("warn", concat({ ... })) end
 for _, level in raw.ipairs({ "debug", "info", "warn", "error" }) do
   rawset(module("log"), level, function(...) S.say(level, joined(...)) end)

@@ -72,6 +72,7 @@ CREATE TABLE resources (
 );
 
 CREATE UNIQUE INDEX resources_in_order ON resources (stack_id, position);
+CREATE INDEX resources_by_state ON resources (stack_id, state);
 
 -- Who claimed a resource last. Apart from the wide rows, since every run writes all of these.
 CREATE TABLE claims (
