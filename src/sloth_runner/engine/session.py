@@ -136,7 +136,8 @@ class Session:
 
     async def _preview(self, journal: Journal, stack: Stack) -> tuple[Plan, Ended, dict[str, int]]:
         plan = Plan(serial=stack.serial)
-        workshop = await self._open_workshop(journal, stack, _no_run(stack), preview=plan)
+        # What the workflow asks of its stack is answered as in the run that is predicted.
+        workshop = await self._open_workshop(journal, _running(stack), _no_run(stack), preview=plan)
         try:
             await settle_doubts(
                 workshop.tools.recorder,
@@ -165,6 +166,7 @@ class Session:
         )
         try:
             await journal.do(lambda store: store.update_stack(stack.id, status="running"))
+            stack = _running(stack)
             self._publish_start(stack, run)
             summary, counts = await self._applied(journal, stack, run, binding)
         except BaseException as error:
@@ -384,6 +386,10 @@ def _plan_order(event: Event, tasks: list[str]) -> tuple[int, str, int, str]:
     place = tasks.index(event.task) + 1 if event.task in tasks else 0
     file, _, line = (event.loc or "").rpartition(":")
     return (place, file, int(line) if line.isdigit() else 0, f"{event.host}/{event.res}")
+
+
+def _running(stack: Stack) -> Stack:
+    return dataclasses.replace(stack, status="running")
 
 
 def _no_run(stack: Stack) -> Run:

@@ -35,6 +35,9 @@ from sloth_runner.state.transfer_tables import StoredRun, WholeStack
 FORMAT = 1
 """The number of the document's format; a higher one is refused."""
 
+_DERIVED = frozenset({"host", "type", "name", "status"})
+"""What an exported resource says twice, for whoever reads it."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Imported:
@@ -125,9 +128,17 @@ def _whole(store: Store, stack: Stack) -> WholeStack:
 
 
 def _row_value(row: ResourceRow) -> dict[str, Value]:
+    """Returns a row under the names that ``stack resources --json`` uses, and all the rest."""
     data = {f.name: getattr(row, f.name) for f in dataclasses.fields(row)}
-    data["address"] = str(row.address)
+    data["properties"] = data.pop("desired")
     data["carry"] = row.carry and dataclasses.asdict(row.carry)
+    data |= {
+        "address": str(row.address),
+        "host": row.address.host,
+        "type": row.address.type,
+        "name": row.address.name,
+        "status": row.state,
+    }
     return {key: _plain(value) for key, value in data.items()}
 
 
@@ -197,9 +208,12 @@ def _parts(document: Mapping[str, Any], name: str | None) -> WholeStack:
 
 def _row(data: Mapping[str, Any]) -> ResourceRow:
     carry = data["carry"]
+    fields = {key: value for key, value in data.items() if key not in _DERIVED}
+    desired = fields.pop("properties")
     return ResourceRow(
         **{
-            **data,
+            **fields,
+            "desired": desired,
             "address": Address.parse(data["address"]),
             "carry": carry and Carry(**{**carry, "diff": tuple(carry["diff"])}),
             "drift": tuple(data["drift"]),
