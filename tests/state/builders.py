@@ -1,7 +1,8 @@
 """Rows for tests, complete and with everything that a store must keep."""
 
-import dataclasses
 from typing import Any
+
+from msgspec import structs
 
 from sloth_runner.core.address import Address
 from sloth_runner.core.record import Carry, Holder, Operation, ResourceRow
@@ -40,7 +41,7 @@ def a_row(name: str = "/etc/motd", **given: Any) -> ResourceRow:
         run=1,
         last_applied="2026-01-02T03:04:05.000006Z",
     )
-    return dataclasses.replace(row, **given)
+    return structs.replace(row, **given)
 
 
 def a_carry() -> Carry:
@@ -71,7 +72,7 @@ def an_operation(run: str, name: str = "/etc/motd", **given: Any) -> Operation:
         command=("chmod", "0644", name),
         location="deploy.lua:12",
     )
-    return dataclasses.replace(operation, **given)
+    return structs.replace(operation, **given)
 
 
 def a_holder(pid: int = 4242, run: int = 7) -> Holder:

@@ -1,9 +1,9 @@
 """What every store must do: rows come back as they went in, whatever is in them."""
 
-import dataclasses
 import sqlite3
 
 import pytest
+from msgspec import structs
 
 from sloth_runner.core.address import Address
 from sloth_runner.core.errors import UsageError
@@ -51,7 +51,7 @@ def test_an_update_changes_what_is_given_and_the_serial_grows(journal: Journal) 
     found = journal.look(lambda s: s.stack("web"))
     assert found is not None
     assert found.updated_at > made.updated_at
-    expected = dataclasses.replace(made, status="running", serial=2, updated_at=found.updated_at)
+    expected = structs.replace(made, status="running", serial=2, updated_at=found.updated_at)
     assert found == expected
 
 
@@ -201,7 +201,7 @@ def test_every_field_of_a_resource_comes_back(journal: Journal, stack: Stack) ->
     kept = journal.call(lambda s: s.put_resource(stack.id, full))
     found = journal.look(lambda s: s.resources(stack.id))
     assert found == [kept]
-    given = dataclasses.replace(kept, order=0, created_at="", updated_at="")
+    given = structs.replace(kept, order=0, created_at="", updated_at="")
     assert given == full
 
 
@@ -351,7 +351,7 @@ def test_an_operation_is_open_until_it_has_a_result(
     assert done.result == "done"
     assert done.ended_at is not None
     assert done.ended_at >= done.started_at > ""
-    expected = dataclasses.replace(
+    expected = structs.replace(
         first, started_at=done.started_at, ended_at=done.ended_at, result="done"
     )
     assert done == expected
@@ -418,7 +418,7 @@ def test_the_data_of_an_event_stays_json(journal: Journal, run: Run) -> None:
 
 def test_outputs_last_and_can_be_replaced_and_removed(journal: Journal, stack: Stack) -> None:
     journal.call(lambda s: s.put_output(stack.id, an_output()))
-    changed = dataclasses.replace(an_output(), value="x", sensitive=False)
+    changed = structs.replace(an_output(), value="x", sensitive=False)
     journal.call(lambda s: s.put_output(stack.id, changed))
     assert journal.look(lambda s: s.outputs(stack.id)) == [changed]
     assert journal.call(lambda s: s.delete_output(stack.id, "url")) is True

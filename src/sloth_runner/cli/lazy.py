@@ -2,16 +2,14 @@
 
 import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import click
 
 from sloth_runner.cli.settings import global_options
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A command of a group: "MODULE:NAME" or a group itself, and its line in the help."""
 
     where: "str | click.Command"

@@ -3,24 +3,23 @@
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
 
-@dataclass(slots=True)
 class Settings:
     """What the global options say; filled while the command line is read, then only read."""
 
-    db: str | None = None
-    json: bool = False
-    quiet: bool = False
-    verbose: bool = False
-    color: str = "auto"
-    no_input: bool = False
-    yes: bool = False
+    def __init__(self, db: str | None = None) -> None:
+        self.db = db
+        self.json = False
+        self.quiet = False
+        self.verbose = False
+        self.color = "auto"
+        self.no_input = False
+        self.yes = False
 
     @property
     def database(self) -> str:

@@ -6,12 +6,12 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
+from msgspec import Struct, field
 
 from sloth_runner.cli.asking import Interruption, asked
 from sloth_runner.cli.durations import DURATION
@@ -112,8 +112,7 @@ _UNITS = {"K": 1024, "M": 1024**2, "G": 1024**3}
 SIZE = Size()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Target:
+class Target(Struct, frozen=True, kw_only=True):
     """Which workflow, by absolute path, and the stack that it belongs to.
 
     ``named`` says that a person named the stack; otherwise the workflow does.

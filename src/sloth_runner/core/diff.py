@@ -1,16 +1,16 @@
 """The difference between what is wanted and what is there: a pure function of two states."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from sloth_runner.core.values import State, Value
 
 Kind = Literal["create", "change", "remove", "none"]
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """One property: its value before (``None``: absent) and the value that is wanted."""
 
     property: str
@@ -18,8 +18,7 @@ class Change:
     new: Value
 
 
-@dataclass(frozen=True, slots=True)
-class Diff:
+class Diff(Struct, frozen=True):
     """What has to be done (``kind``) and, property by property, why."""
 
     kind: Kind

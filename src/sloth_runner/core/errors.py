@@ -20,14 +20,14 @@
 A title is constant and never holds data; ``detail`` says what happened with the values.
 """
 
-from dataclasses import dataclass
 from typing import ClassVar
+
+from msgspec import Struct
 
 from sloth_runner.core.values import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
+class Location(Struct, frozen=True):
     """A place in a Lua file; ``line`` counts from 1."""
 
     file: str

@@ -6,8 +6,9 @@ Everything else is spelled with these two. Implementations live in ``hosts``.
 
 import abc
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+from msgspec import Struct, field
 
 from sloth_runner.core.errors import CommandFailed, HostError, ReadOnly
 from sloth_runner.core.schema import Content
@@ -27,8 +28,7 @@ LOOKING = frozenset(
 """The verbs that change nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class FileStat:
+class FileStat(Struct, frozen=True):
     """What ``lstat`` (or ``stat``, when following) says of a path.
 
     ``kind`` is "file", "directory", "link" or "other"; ``mode`` four octal digits;
@@ -52,8 +52,7 @@ class FileStat:
     sha256: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Command:
+class Command(Struct, frozen=True, kw_only=True):
     """A command as an argument list; nothing here is ever given to a shell.
 
     ``stdin`` and the environment may hold secrets, ``argv`` must not. ``user`` runs it as
@@ -68,8 +67,7 @@ class Command:
     timeout: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CommandResult:
+class CommandResult(Struct, frozen=True):
     """How a command ended; ``exit_code`` is negative for a signal, as in ``subprocess``."""
 
     argv: tuple[str, ...]
@@ -83,8 +81,7 @@ class CommandResult:
         return self.exit_code == 0
 
 
-@dataclass(frozen=True, slots=True)
-class StartedCommand:
+class StartedCommand(Struct, frozen=True):
     """A command that has been started and still waits for leave to go on.
 
     ``process_group`` and ``start_time`` (clock ticks since boot, proc(5) field 22) name it

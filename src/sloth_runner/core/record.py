@@ -5,8 +5,9 @@ Times are UTC in ISO 8601 with microseconds and ``Z``.
 
 import datetime
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
+
+from msgspec import Struct, field
 
 from sloth_runner.core.address import Address
 from sloth_runner.core.values import State, Value
@@ -23,8 +24,7 @@ def now() -> str:
     return stamp.replace("+00:00", "Z")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Stack:
+class Stack(Struct, frozen=True, kw_only=True):
     """An isolated, named unit of record. ``serial`` grows with every change of the record."""
 
     id: str
@@ -39,8 +39,7 @@ class Stack:
     description: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Run:
+class Run(Struct, frozen=True, kw_only=True):
     """One execution, numbered from 1 in its stack. ``counts`` are outcomes by name."""
 
     id: str
@@ -56,8 +55,7 @@ class Run:
     counts: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Carry:
+class Carry(Struct, frozen=True, kw_only=True):
     """A change that is still owed to its task: answered again until all depend on it is done.
 
     ``attempt`` is the attempt of ``task`` in run ``run`` (a run id) that made the change, or 0
@@ -71,8 +69,7 @@ class Carry:
     diff: tuple[Mapping[str, Value], ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ResourceRow:
+class ResourceRow(Struct, frozen=True, kw_only=True):
     """What is recorded of one managed thing.
 
     ``params`` rebuild the resource without Lua; ``desired`` are the properties that were
@@ -111,8 +108,7 @@ class ResourceRow:
         return (self.address, self.registered)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Operation:
+class Operation(Struct, frozen=True, kw_only=True):
     """An intent and, later, its result: one create, change, removal or action.
 
     ``result`` is None while the operation is under way or in doubt; then "done", "failed"
@@ -138,8 +134,7 @@ class Operation:
     result: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CommandRecord:
+class CommandRecord(Struct, frozen=True, kw_only=True):
     """A process group that an operation started, so that a later run can find survivors."""
 
     id: str
@@ -152,8 +147,7 @@ class CommandRecord:
     finished: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StoredEvent:
+class StoredEvent(Struct, frozen=True, kw_only=True):
     """A durable event: ``data`` is its JSON object, complete and redacted."""
 
     run: str
@@ -164,8 +158,7 @@ class StoredEvent:
     data: Mapping[str, Value]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Output:
+class Output(Struct, frozen=True, kw_only=True):
     """A named value of a stack; a sensitive one is stored encrypted."""
 
     key: str
@@ -175,8 +168,7 @@ class Output:
     run: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Holder:
+class Holder(Struct, frozen=True, kw_only=True):
     """Who holds a stack: shown to whoever is refused."""
 
     who: str

@@ -10,9 +10,10 @@ import inspect
 import pkgutil
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+
+from msgspec import Struct
 
 from sloth_runner.core.resource import Action, Declared, Function, Query, Resource
 
@@ -20,8 +21,7 @@ _PACKAGES = ("sloth_runner.resources", "sloth_runner.actions")
 _GROUP = "sloth_runner.resources"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Registry:
+class Registry(Struct, frozen=True, kw_only=True):
     """All declared types, by type name and by Lua function."""
 
     types: Mapping[str, type[Resource]]

@@ -6,8 +6,9 @@ only looks. Each is a frozen keyword-only dataclass whose fields are its paramet
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, ClassVar
+
+from msgspec import Struct, field
 
 from sloth_runner.core import diff as differ
 from sloth_runner.core import schema
@@ -18,8 +19,7 @@ from sloth_runner.core.host import Host
 from sloth_runner.core.values import State, Value
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Function:
+class Function(Struct, frozen=True, kw_only=True):
     """A Lua function, ``MODULE.NAME``, that makes one kind of object.
 
     ``preset`` are fields that it decides, ``rename`` maps written parameter names to
@@ -44,8 +44,7 @@ class Function:
     beside: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Touches:
+class Touches(Struct, frozen=True):
     """What an operation may change on its host: everything, or what lies below ``paths``."""
 
     paths: tuple[str, ...] | None = None
@@ -65,8 +64,7 @@ class Touches:
 EVERYTHING = Touches()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Origin:
+class Origin(Struct, frozen=True, kw_only=True):
     """What was there before an operation: the observed state and the saved bytes.
 
     ``saved`` maps a path to its Content, or to None where the path was absent.
@@ -239,8 +237,7 @@ async def _caught(awaitable: Any) -> Any:
         return error
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Guard:
+class Guard(Struct, frozen=True, kw_only=True):
     """When an action need not run: a path that exists, or what a command answers."""
 
     creates: str | None = None

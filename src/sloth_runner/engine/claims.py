@@ -1,7 +1,8 @@
 """Which line of the workflow speaks for which thing, and that no two disagree."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from sloth_runner.core.address import Address
 from sloth_runner.core.errors import ConflictError
@@ -9,8 +10,7 @@ from sloth_runner.core.resource import Resource
 from sloth_runner.engine.context import Caller
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Struct, frozen=True):
     """A declaration of this run: the resource and who declared it first."""
 
     resource: Resource

@@ -1,7 +1,8 @@
 """Who asks: the facts of a call that the pipeline and the record need."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from sloth_runner.core.address import Address
 from sloth_runner.core.diff import Diff
@@ -10,8 +11,7 @@ from sloth_runner.core.events import ChangeItem
 from sloth_runner.core.values import State, Value
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Caller:
+class Caller(Struct, frozen=True, kw_only=True):
     """The task attempt and the line that a call comes from; ``function`` is ``pkg.install``."""
 
     task: str
@@ -28,8 +28,7 @@ class Caller:
         return str(self.location) if self.location else None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True, kw_only=True):
     """What became of one resource (or would, in a preview)."""
 
     address: Address
@@ -68,8 +67,7 @@ def status_of(change: Diff) -> str:
     return STATUS.get(change.kind, "unchanged")
 
 
-@dataclass(slots=True)
-class Counts:
+class Counts(Struct):
     """How often each outcome happened; the one place where outcomes are counted."""
 
     by_outcome: dict[str, int] = field(default_factory=dict)

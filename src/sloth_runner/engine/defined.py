@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
+from msgspec import Struct
+
 from sloth_runner.core import schema, values
 from sloth_runner.core.address import LOCAL, Address
 from sloth_runner.core.diff import Diff
@@ -24,8 +26,7 @@ FUNCTIONS = ("observe", "create", "update", "delete")
 RESERVED = ("name", "state", "delegate_to")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Definition:
+class Definition(Struct, frozen=True, kw_only=True):
     """A type as the workflow defined it: its functions, and the file they stand in."""
 
     type: str

@@ -8,8 +8,9 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, cast
+
+from msgspec import Struct, field, structs
 
 from sloth_runner.core import values
 from sloth_runner.core.address import Address
@@ -32,8 +33,7 @@ from sloth_runner.engine.workshop import LoadProgram, Settings, Tools
 from sloth_runner.state.journal import Journal
 
 
-@dataclass(kw_only=True, slots=True)
-class DriftReport:
+class DriftReport(Struct, kw_only=True):
     """What a check found; ``since`` of a drifted one is when it was first seen."""
 
     stack: str
@@ -186,7 +186,7 @@ class Drift:
         if not changes:
             if row.drift or row.state == "drift":
                 await tools.recorder.put(
-                    dataclasses.replace(row, state="applied", drift=(), drift_since=None)
+                    structs.replace(row, state="applied", drift=(), drift_since=None)
                 )
             return False
         since = row.drift_since or now()
@@ -203,7 +203,7 @@ class Drift:
         )
         (report.missing if missing else report.drifted).append(event)
         await tools.recorder.put(
-            dataclasses.replace(row, state="drift", drift=change_data(changes), drift_since=since),
+            structs.replace(row, state="drift", drift=change_data(changes), drift_since=since),
             event,
         )
         return True
@@ -244,7 +244,7 @@ class Drift:
         seal = tools.recorder.seal
         desired = seal.state(resource.desired(), sensitive)
         await tools.recorder.put(
-            dataclasses.replace(
+            structs.replace(
                 row,
                 params=seal.params(resource, sensitive),
                 desired=desired,

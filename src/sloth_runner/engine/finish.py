@@ -1,6 +1,6 @@
 """What is settled when the tasks of a run have ended: carries, orphans, hashes."""
 
-import dataclasses
+from msgspec import structs
 
 from sloth_runner.core.events import Orphaned
 from sloth_runner.core.record import ResourceRow
@@ -51,7 +51,7 @@ async def _drop_refinements(workshop: Workshop, ended: Ended) -> None:
     for address in sorted(workshop.tools.claims.awaiting):
         row = recorder.row(address)
         if row is not None and BASE in row.params:
-            await recorder.put(dataclasses.replace(row, params=row.params[BASE]))
+            await recorder.put(structs.replace(row, params=row.params[BASE]))
 
 
 def orphans(workshop: Workshop, ended: Ended) -> list[tuple[ResourceRow, Orphaned]]:
@@ -82,6 +82,6 @@ async def _orphan(workshop: Workshop, ended: Ended) -> int:
     for row, event in found:
         if row.state != "orphaned":
             await workshop.tools.recorder.put(
-                dataclasses.replace(row, state="orphaned", carry=None), event
+                structs.replace(row, state="orphaned", carry=None), event
             )
     return len(found)

@@ -10,7 +10,8 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from sloth_runner.core.address import Address
 from sloth_runner.core.errors import SlothError
@@ -24,8 +25,7 @@ FIRST_WINDOW = 8
 Seen = State | Exception | None
 
 
-@dataclass(slots=True)
-class _Kept:
+class _Kept(Struct):
     resource: Resource
     seen: Seen
     at: float

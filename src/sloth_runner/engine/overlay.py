@@ -1,6 +1,6 @@
 """What a preview predicts: changes that were not made but that later calls must see."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from sloth_runner.core.address import Address
 from sloth_runner.core.resource import Resource, Touches
@@ -11,8 +11,7 @@ MISSING = object()
 """No prediction: the machine, or the record, is asked."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(Struct, frozen=True):
     """A resource as it would be; ``state`` None is absent."""
 
     resource: Resource

@@ -7,9 +7,10 @@ A preview ends at the diff (``engine.prediction``).
 """
 
 import contextlib
-import dataclasses
 import time
 from collections.abc import Sequence
+
+from msgspec import Struct, structs
 
 from sloth_runner.core.address import Address
 from sloth_runner.core.errors import Cancelled, SlothError
@@ -40,8 +41,7 @@ from sloth_runner.engine.work import (
 )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Begun:
+class Begun(Struct, frozen=True, kw_only=True):
     """A change whose intent is durable."""
 
     item: Work
@@ -225,7 +225,7 @@ class Pipeline:
             locate(failure, item.address, item.caller)
         status = "failed" if failure else status_of(item.change)
         await self.recorder.settle(
-            dataclasses.replace(
+            structs.replace(
                 begun.written,
                 after=after,
                 sensitive=item.sensitive | item.resource.sensitive_beside(after),
@@ -304,7 +304,7 @@ class Pipeline:
         await self.recorder.emit(end_event(address, caller, "failed", reason=str(error)))
         row = self.recorder.row(address)
         if row is not None:
-            await self.recorder.put(dataclasses.replace(row, state="failed", error=str(error)))
+            await self.recorder.put(structs.replace(row, state="failed", error=str(error)))
         return Outcome(address=address, status="failed", changed=False, error=error)
 
     def _invalidate(self, host: str, begun: Sequence[Begun]) -> None:

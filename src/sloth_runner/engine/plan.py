@@ -5,7 +5,8 @@ what was observed binds only operations that follow nothing. Doing less is alway
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from sloth_runner.core import values
 from sloth_runner.core.address import Address
@@ -14,8 +15,7 @@ from sloth_runner.core.events import Event
 from sloth_runner.core.values import State, Value
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Planned:
+class Planned(Struct, frozen=True, kw_only=True):
     """One operation of a plan. ``desired`` and ``seen`` are checksums."""
 
     address: Address
@@ -25,8 +25,7 @@ class Planned:
     follows: bool = False
 
 
-@dataclass(kw_only=True, slots=True)
-class Plan:
+class Plan(Struct, kw_only=True):
     """What a preview found. ``open_tasks`` could not be predicted to their end.
 
     ``serial`` is the record's at the time: another one later means a new preview.

@@ -1,6 +1,6 @@
 """Keeps what is about to be overwritten, so that it can be brought back."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from sloth_runner.core.errors import HostError, TaskError
 from sloth_runner.core.host import Host
@@ -10,8 +10,7 @@ from sloth_runner.core.values import State
 from sloth_runner.state.blobs import Blobs
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Preimages:
+class Preimages(Struct, frozen=True, kw_only=True):
     """Fetches pre-images of up to ``limit`` bytes into the blob store."""
 
     blobs: Blobs

@@ -4,8 +4,9 @@ The engine never sees Lua; a program never sees a store, a host or the pipeline.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
+
+from msgspec import Struct, field
 
 from sloth_runner.core.errors import Location
 from sloth_runner.core.values import Value
@@ -14,8 +15,7 @@ MAIN = "main"
 """The first task of every program: the body of its file."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TaskSpec:
+class TaskSpec(Struct, frozen=True, kw_only=True):
     """A node of the workflow's graph, as it was declared.
 
     ``timeout`` and ``retry_delay`` in seconds; ``retries`` is the number of attempts
@@ -33,8 +33,7 @@ class TaskSpec:
     location: Location | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WorkflowSpec:
+class WorkflowSpec(Struct, frozen=True, kw_only=True):
     """What the file's ``workflow{}`` call said."""
 
     name: str | None = None
@@ -43,8 +42,7 @@ class WorkflowSpec:
     location: Location | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True, kw_only=True):
     """What a call gives back to the program.
 
     ``value`` is the answer; where it is a table, ``text`` (if not None) is what it shows as
@@ -67,8 +65,7 @@ class Unpredictable(Exception):
     """
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TaskResult:
+class TaskResult(Struct, frozen=True, kw_only=True):
     """How an attempt of a task ended: ``value`` is what its function returned.
 
     ``unpredicted`` is set in a preview that could not follow the task to its end.
@@ -154,8 +151,7 @@ class Program(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RunSpec:
+class RunSpec(Struct, frozen=True, kw_only=True):
     """Everything that a person asked of one run or plan.
 
     ``mode`` "apply" changes things, "plan" only previews. ``stack`` is None when the

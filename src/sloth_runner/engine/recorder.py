@@ -4,11 +4,11 @@ Everything here runs on the journal's writer thread, in one transaction per call
 are published only after the commit that stored them.
 """
 
-import dataclasses
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
+
+from msgspec import Struct, structs
 
 from sloth_runner.core import events, values
 from sloth_runner.core.address import Address
@@ -42,8 +42,7 @@ BATCH = 5_000
 """Unchanged resources that are recorded together at the most."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Written:
+class Written(Struct, frozen=True, kw_only=True):
     """What is written of one resource: the parts of its row that the pipeline knows."""
 
     address: Address
@@ -245,9 +244,7 @@ class Recorder:
         """Notes that ``row`` was found as it should be; written with many others."""
         self._unchanged[row.order] = caller.task
         if row.carry is not None:  # the end of the run will ask who claimed it
-            self.rows[row.key] = dataclasses.replace(
-                row, claimed_run=self.run.number, task=caller.task
-            )
+            self.rows[row.key] = structs.replace(row, claimed_run=self.run.number, task=caller.task)
         if len(self._unchanged) >= BATCH:
             await self.flush()
 
@@ -265,7 +262,7 @@ class Recorder:
             stack_id = self.stack.id
             await self.journal.do(lambda store: store.clear_carry(stack_id, keys))
             for key in keys:
-                self.rows[key] = dataclasses.replace(self.rows[key], carry=None)
+                self.rows[key] = structs.replace(self.rows[key], carry=None)
 
     async def command_started(self, command: CommandRecord) -> None:
         """Records a process group before it is let go."""
@@ -354,7 +351,7 @@ class Recorder:
 
 
 def _plain_row(row: ResourceRow) -> dict[str, Value]:
-    data = {f.name: getattr(row, f.name) for f in dataclasses.fields(row)}
+    data = structs.asdict(row)
     data["address"] = str(row.address)
     data["drift"] = list(row.drift)
     data.pop("carry")

@@ -1,8 +1,9 @@
 """``stack.register_resource``: things that the workflow itself looks after (DESIGN, section 5)."""
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
+
+from msgspec import structs
 
 from sloth_runner.core import schema, values
 from sloth_runner.core.address import Address
@@ -87,7 +88,7 @@ class Registrations:
         if properties is not None:
             merged = {**(row.desired or {}), **properties}
             changes |= {"desired": merged, "actual": merged, "checksum": values.checksum(merged)}
-        await self._put(dataclasses.replace(row, **changes))
+        await self._put(structs.replace(row, **changes))
         return True
 
     async def delete(self, address: Address) -> bool:

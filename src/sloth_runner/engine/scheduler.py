@@ -3,7 +3,8 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from sloth_runner.core.address import LOCAL
 from sloth_runner.core.errors import (
@@ -25,8 +26,7 @@ from sloth_runner.engine.registrations import Registrations
 from sloth_runner.engine.stopping import Stop
 
 
-@dataclass(kw_only=True, slots=True)
-class Ended:
+class Ended(Struct, kw_only=True):
     """How the tasks of a run ended: outcomes by task, and the errors that made them fail."""
 
     outcomes: dict[str, str] = field(default_factory=dict)

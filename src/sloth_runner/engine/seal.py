@@ -5,9 +5,10 @@ parameter encrypted (so that a row alone still rebuilds its resource).
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from sloth_runner.core import schema, values
 from sloth_runner.core.diff import Diff
@@ -28,8 +29,7 @@ BASE = "$base"
 """In stored parameters: those of the declaration that another one refined."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Seal:
+class Seal(Struct, frozen=True, kw_only=True):
     """Turns states, parameters and pre-images into what may be stored, and back."""
 
     sealer: Sealer

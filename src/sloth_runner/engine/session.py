@@ -2,15 +2,15 @@
 
 import asyncio
 import contextlib
-import dataclasses
 import posixpath
 import secrets
 import shlex
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct, structs
 
 import sloth_runner
 from sloth_runner.core import values
@@ -45,8 +45,7 @@ NEW = -1
 Confirm = Callable[[Plan], bool]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Hooks:
+class Hooks(Struct, frozen=True, kw_only=True):
     """What a run needs from whoever starts it.
 
     ``load`` makes a fresh program; ``render`` renders templates; ``publish`` receives every
@@ -67,9 +66,7 @@ class Session:
         # A plan and the run that keeps to it see the same time and the same random numbers.
         drawn = hooks.confirm is not None or spec.mode == "plan"
         self.spec = (
-            dataclasses.replace(spec, seed=secrets.randbits(62), clock=time.time())
-            if drawn
-            else spec
+            structs.replace(spec, seed=secrets.randbits(62), clock=time.time()) if drawn else spec
         )
         self.stack_name = stack_name
         self.hooks = hooks
@@ -389,7 +386,7 @@ def _plan_order(event: Event, tasks: list[str]) -> tuple[int, str, int, str]:
 
 
 def _running(stack: Stack) -> Stack:
-    return dataclasses.replace(stack, status="running")
+    return structs.replace(stack, status="running")
 
 
 def _no_run(stack: Stack) -> Run:

@@ -6,11 +6,11 @@ sealed, to be opened only with the key of the database that they come from.
 """
 
 import base64
-import dataclasses
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, structs
 
 from sloth_runner.core import values
 from sloth_runner.core.address import Address
@@ -39,8 +39,7 @@ _DERIVED = frozenset({"host", "type", "name", "status"})
 """What an exported resource says twice, for whoever reads it."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Imported:
+class Imported(Struct, frozen=True, kw_only=True):
     """What an import took in, and what it could not.
 
     ``no_undo`` are addresses whose former content is not here, ``sealed`` those that hold
@@ -57,7 +56,7 @@ class Imported:
     def as_value(self) -> dict[str, Value]:
         """Returns the JSON document of ``stack import --json``."""
         lists = {"no_undo": list(self.no_undo), "sealed": list(self.sealed)}
-        return {**dataclasses.asdict(self), **lists}
+        return {**structs.asdict(self), **lists}
 
 
 def export(journal: Journal, stack: Stack, *, with_blobs: bool = False) -> dict[str, Value]:
@@ -66,12 +65,12 @@ def export(journal: Journal, stack: Stack, *, with_blobs: bool = False) -> dict[
     document: dict[str, Value] = {
         "format": FORMAT,
         "stack": {
-            **dataclasses.asdict(whole.stack),
+            **structs.asdict(whole.stack),
             "key": _key_id(journal.folder),
             "state": [list(entry) for entry in whole.keys],
         },
         "resources": [_row_value(row) for row in whole.resources],
-        "outputs": [dataclasses.asdict(output) for output in whole.outputs],
+        "outputs": [structs.asdict(output) for output in whole.outputs],
         "runs": [_run_value(stored) for stored in whole.runs],
     }
     if with_blobs:
@@ -129,9 +128,9 @@ def _whole(store: Store, stack: Stack) -> WholeStack:
 
 def _row_value(row: ResourceRow) -> dict[str, Value]:
     """Returns a row under the names that ``stack resources --json`` uses, and all the rest."""
-    data = {f.name: getattr(row, f.name) for f in dataclasses.fields(row)}
+    data: dict[str, Any] = structs.asdict(row)
     data["properties"] = data.pop("desired")
-    data["carry"] = row.carry and dataclasses.asdict(row.carry)
+    data["carry"] = row.carry and structs.asdict(row.carry)
     data |= {
         "address": str(row.address),
         "host": row.address.host,
@@ -143,7 +142,7 @@ def _row_value(row: ResourceRow) -> dict[str, Value]:
 
 
 def _run_value(stored: StoredRun) -> dict[str, Value]:
-    run = {f.name: _plain(getattr(stored.run, f.name)) for f in dataclasses.fields(stored.run)}
+    run = {key: _plain(value) for key, value in structs.asdict(stored.run).items()}
     return {
         **run,
         "operations": [_operation_value(operation) for operation in stored.operations],
@@ -155,7 +154,7 @@ def _run_value(stored: StoredRun) -> dict[str, Value]:
 
 
 def _operation_value(operation: Operation) -> dict[str, Value]:
-    data = {f.name: getattr(operation, f.name) for f in dataclasses.fields(operation)}
+    data = structs.asdict(operation)
     return {**{k: _plain(v) for k, v in data.items()}, "address": str(operation.address)}
 
 

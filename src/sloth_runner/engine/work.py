@@ -3,7 +3,8 @@
 import contextlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct, structs
 
 from sloth_runner.core import values
 from sloth_runner.core.address import Address, escaped
@@ -19,8 +20,7 @@ from sloth_runner.engine.plan import Plan
 from sloth_runner.engine.seal import change_items, redacted, redacted_state
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Work:
+class Work(Struct, frozen=True, kw_only=True):
     """A resource with its latest observation (``seen``) and what that leaves to do.
 
     ``began`` is on the monotonic clock, in seconds.
@@ -44,7 +44,9 @@ class Work:
         desired = self.resource.desired()
         seen = self.seen or {}
         changes = tuple(Change(k, seen.get(k), v) for k, v in sorted((desired or {}).items()))
-        return replace(self, change=Diff("remove" if desired is None else "change", changes))
+        return structs.replace(
+            self, change=Diff("remove" if desired is None else "change", changes)
+        )
 
     def left_over(self, after: State | None) -> NotConverged | None:
         """Returns the error for what does not match after it was applied, or None."""

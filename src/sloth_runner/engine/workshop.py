@@ -3,7 +3,8 @@
 import contextlib
 import posixpath
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+
+from msgspec import Struct, structs
 
 from sloth_runner.core.address import LOCAL, Address
 from sloth_runner.core.errors import SlothError
@@ -38,8 +39,7 @@ from sloth_runner.state.keys import Sealer
 LoadProgram = Callable[[RunSpec], Program]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True, kw_only=True):
     """What the tools need to know: where the record is, and how to look (see ``RunSpec``)."""
 
     db: str
@@ -62,8 +62,7 @@ class Settings:
         )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Tools:
+class Tools(Struct, frozen=True, kw_only=True):
     """What looks at machines, changes them and records it: for a run, a preview or a repair."""
 
     machines: Machines
@@ -147,8 +146,7 @@ class Tools:
         self.machines.close()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Workshop:
+class Workshop(Struct, frozen=True, kw_only=True):
     """The parts of one run or preview: tools, a program, and what runs its tasks."""
 
     tools: Tools
@@ -161,7 +159,7 @@ class Workshop:
     ) -> "Workshop":
         """Loads the program and gives it the tools; what is recorded is looked at meanwhile."""
         pipeline, recorder = tools.pipeline, tools.recorder
-        program = load(spec if pipeline.preview is None else replace(spec, mode="plan"))
+        program = load(spec if pipeline.preview is None else structs.replace(spec, mode="plan"))
         registrations = Registrations(pipeline, recorder.seal.types)
         stack_calls = StackCalls(pipeline, tools.claims, registrations)
         await stack_calls.load()

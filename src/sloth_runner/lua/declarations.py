@@ -1,8 +1,9 @@
 """What a file declares: ``workflow({...})`` and ``task({...})``, checked at their line."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from sloth_runner.core import schema
 from sloth_runner.core.errors import ConflictError, Location, WorkflowError
@@ -10,8 +11,7 @@ from sloth_runner.core.values import Value
 from sloth_runner.engine.program import MAIN, TaskSpec, WorkflowSpec
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Declared:
+class Declared(Struct, frozen=True, kw_only=True):
     """A task: its specification, its functions by the name of their parameter, and ``when``."""
 
     spec: TaskSpec
@@ -19,8 +19,7 @@ class Declared:
     when: bool | None = None
 
 
-@dataclass(slots=True)
-class Declarations:
+class Declarations(Struct):
     """Everything that the file has declared so far; ``open`` while its body runs."""
 
     open: bool = True

@@ -6,10 +6,10 @@ A crossing whose answer is there at once takes no turn of the event loop.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from lupa import lua54
+from msgspec import Struct
 
 from sloth_runner.core import schema
 from sloth_runner.core.errors import (
@@ -36,8 +36,7 @@ TURN = 0.01
 Request = tuple[Any, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Ended:
+class Ended(Struct, frozen=True, kw_only=True):
     """How a coroutine ended: with a value, skipped by ``when``, or not predicted to its end."""
 
     value: Value = None
@@ -45,8 +44,7 @@ class Ended:
     unpredicted: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Shared:
+class Shared(Struct, frozen=True, kw_only=True):
     """What all attempts of a program share."""
 
     interpreter: Interpreter

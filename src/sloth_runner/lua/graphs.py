@@ -2,7 +2,8 @@
 
 import graphlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from sloth_runner.core import schema
 from sloth_runner.core.values import Value
@@ -74,8 +75,7 @@ KEYS: Mapping[str, Mapping[str, Callable[[Value], str | None]]] = {
 """The keys of the two calls, each with what says why a literal value is wrong."""
 
 
-@dataclass(slots=True)
-class Graph:
+class Graph(Struct):
     """The tasks that are written out; ``open`` when there may be more than those."""
 
     tasks: dict[str, Node] = field(default_factory=dict)

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from sloth_runner.core.errors import Location
 
@@ -11,8 +12,7 @@ PATIENCE = 0.05
 wake the others may be about to start."""
 
 
-@dataclass(frozen=True, slots=True)
-class Parked:
+class Parked(Struct, frozen=True):
     """A waiting goroutine: ``what`` it waits for, and where; the answer is "" or an error."""
 
     future: asyncio.Future[str]

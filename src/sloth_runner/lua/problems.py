@@ -2,8 +2,9 @@
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 Severity = Literal["error", "warning"]
 
@@ -21,8 +22,7 @@ TITLES = {
 }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True, kw_only=True):
     """One finding. Line and column count from 1, the column and ``length`` in characters."""
 
     file: str

@@ -1,7 +1,8 @@
 """Which names of a file are its own and which are global: scopes, as Lua has them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from sloth_runner.lua.syntax import Node, argument_nodes, dotted, text_of
 
@@ -9,8 +10,7 @@ OUTSIDE = frozenset({"require", "dofile", "loadfile", "load", "loadstring"})
 """Functions that bring in code from elsewhere, which may define anything."""
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(Struct, frozen=True):
     """A global, or a field of one ("pkg.install"), that is read or called."""
 
     name: str
@@ -23,8 +23,7 @@ class Use:
         return self.name.partition(".")[0]
 
 
-@dataclass(slots=True)
-class Names:
+class Names(Struct):
     """The global names of a file.
 
     ``written`` are globals that it assigns, by name where first; ``extended`` are tables

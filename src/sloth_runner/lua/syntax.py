@@ -3,11 +3,11 @@
 import functools
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import tree_sitter
 import tree_sitter_lua
+from msgspec import Struct
 
 from sloth_runner.core import values
 from sloth_runner.core.values import Value
@@ -25,8 +25,7 @@ class _Unknown:
 UNKNOWN: Any = _Unknown()
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """Where something stands: line and column from 1, the column in characters, and its length."""
 
     line: int
@@ -34,8 +33,7 @@ class Place:
     length: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """One field of a table: ``key`` is None for an item of a list, UNKNOWN where it is computed."""
 
     key: Any

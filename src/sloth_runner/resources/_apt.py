@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from sloth_runner.core.errors import InUse, TaskError
 from sloth_runner.core.host import CommandResult, command_failed, tail
@@ -29,8 +30,7 @@ _NOT_FETCHED = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(Struct, frozen=True):
     """What the index offers of a name.
 
     ``candidate`` is what apt would install, pins considered; ``versions`` are those that
@@ -77,8 +77,7 @@ def _is_archive(line: str) -> bool:
     return found is not None and found[1] != _STATUS_FILE
 
 
-@dataclass(frozen=True, slots=True)
-class Simulation:
+class Simulation(Struct, frozen=True):
     """What a transaction would do: ``installs`` maps names to (old or None, new) versions."""
 
     installs: Mapping[str, tuple[str | None, str]] = field(default_factory=dict)

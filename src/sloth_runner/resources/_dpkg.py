@@ -6,7 +6,8 @@ Versions follow deb-version(7), names the Debian Policy Manual, section 5.6.7.
 import fnmatch
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 QUERY_FORMAT = (
     "${Package}\t${Architecture}\t${db:Status-Want}\t${db:Status-Status}\t"
@@ -80,8 +81,7 @@ def version_matches(wanted: str, version: str) -> bool:
     return compare(wanted, version) == 0 or compare(wanted, part) == 0
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """One line of dpkg's database, in the words of dpkg-query(1)."""
 
     name: str
@@ -108,8 +108,7 @@ class Entry:
         return self.want == "hold"
 
 
-@dataclass(frozen=True, slots=True)
-class Database:
+class Database(Struct, frozen=True):
     """The entries that were asked for; ``native`` is the architecture of dpkg itself."""
 
     entries: tuple[Entry, ...]

@@ -6,7 +6,8 @@ A line ends with "\\n" or "\\r\\n"; only the last may end with nothing, and stay
 import difflib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from sloth_runner.core.errors import ParamError, Refused
 
@@ -16,8 +17,7 @@ _PATIENCE = 2000
 """Two middles of more lines than this are not aligned line by line: that is quadratic."""
 
 
-@dataclass(slots=True)
-class Lines:
+class Lines(Struct):
     """A text: ``texts`` are its lines, ``ends`` what ends each of them."""
 
     texts: list[str]

@@ -8,7 +8,8 @@ import difflib
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from sloth_runner.core.errors import CommandFailed, ParamError, TaskError, TaskTimedOut
 from sloth_runner.core.host import Command, CommandResult, Host, command_failed, tail
@@ -53,8 +54,7 @@ _PROPERTIES = (
 _SHOWN = f"--property={','.join(_PROPERTIES)}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Unit:
+class Unit(Struct, frozen=True, kw_only=True):
     """A unit as the manager sees it; the fields are the properties of systemctl(1) show.
 
     ``kind`` is the Type= of a service, "" for other units. ``ended`` says whether it has

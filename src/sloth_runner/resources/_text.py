@@ -1,9 +1,10 @@
 """What the types that edit a part of a file share: reading, writing and taking back."""
 
-import dataclasses
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
+
+from msgspec import Struct, structs
 
 from sloth_runner.core import diff as differ
 from sloth_runner.core.diff import Diff
@@ -22,8 +23,7 @@ PRIVATE, REAL = "private", "real"
 """Notes in an observation, never desired: others may not read the file; where its link leads."""
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(Struct, frozen=True):
     """A file as it was read: its text, whether others may not read it, where a link led."""
 
     text: str
@@ -264,7 +264,7 @@ async def _read(
     for (path, follow), document in found.items():
         if follow and isinstance(document, Document):
             real = await real_path(host, path)
-            found[path, follow] = dataclasses.replace(document, real=real)
+            found[path, follow] = structs.replace(document, real=real)
     return found
 
 

@@ -1,8 +1,9 @@
 """Package transactions: what may share one, whether it is allowed, and carrying it out."""
 
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal, TypeVar
+
+from msgspec import Struct
 
 from sloth_runner.core.errors import Refused, SlothError, TaskError
 from sloth_runner.core.host import Host
@@ -20,8 +21,7 @@ async def only(answers: Awaitable[Sequence[T | Exception]]) -> T:
     return answer
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Terms:
+class Terms(Struct, frozen=True, kw_only=True):
     """What all of one transaction have in common.
 
     ``allow_removal``: whether other packages may be removed by it. ``may_downgrade``:
@@ -52,8 +52,7 @@ class Terms:
         return [*options, self.verb, "--", *targets]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Wish:
+class Wish(Struct, frozen=True, kw_only=True):
     """A package to install: in the ``version`` that a pattern means, the latest, or any."""
 
     name: str

@@ -11,9 +11,10 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from msgspec import Struct
 
 from sloth_runner.core.errors import Locked
 from sloth_runner.state import database, failures
@@ -25,8 +26,7 @@ if TYPE_CHECKING:  # Commands without a loop should not pay for it: it is most o
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
+class _Answer(Struct, frozen=True):
     value: Any = None
     error: BaseException | None = None
 
@@ -49,8 +49,7 @@ class _Waiter:
         return self._answer.value
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
+class _Job(Struct, frozen=True):
     """A function that waits, and who waits for it: a thread, or a future of a loop."""
 
     work: Callable[[Store], Any]

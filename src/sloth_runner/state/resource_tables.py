@@ -1,7 +1,8 @@
 """The part of the store that holds what is managed."""
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
+
+from msgspec import structs
 
 from sloth_runner.core.address import Address
 from sloth_runner.core.record import ResourceRow, now
@@ -59,7 +60,7 @@ class ResourceTables(Tables):
         )
         self._write(statements.PUT_CLAIM, resource_id, row.claimed_run, column(row.task))
         self._bump(stack_id)
-        return dataclasses.replace(row, order=order, created_at=created_at, updated_at=moment)
+        return structs.replace(row, order=order, created_at=created_at, updated_at=moment)
 
     def delete_resource(self, stack_id: str, address: Address, registered: bool = False) -> bool:
         """Removes a resource from the record; whether it was there."""

@@ -1,7 +1,8 @@
 """The part of the store that puts back a stack which was recorded before, times and all."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from sloth_runner.core import values
 from sloth_runner.core.address import escaped
@@ -13,8 +14,7 @@ from sloth_runner.state.rows import column, key_columns
 from sloth_runner.state.tables import Tables
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StoredRun:
+class StoredRun(Struct, frozen=True, kw_only=True):
     """A run with everything that was recorded of it."""
 
     run: Run
@@ -22,8 +22,7 @@ class StoredRun:
     events: Sequence[StoredEvent]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WholeStack:
+class WholeStack(Struct, frozen=True, kw_only=True):
     """Everything that is recorded of one stack; ``keys`` are key, value and time of change."""
 
     stack: Stack

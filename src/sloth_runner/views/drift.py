@@ -1,7 +1,8 @@
 """What drifted, as text: recorded against actual, property by property, and since when."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from sloth_runner.core.events import ChangeItem, ResourceDrift
 from sloth_runner.views.text import Line, Look, Span, clean, line, padded
@@ -10,8 +11,7 @@ from sloth_runner.views.words import count, host_prefix, value
 _INDENT = "       "
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Found:
+class Found(Struct, frozen=True, kw_only=True):
     """What a check of a stack found; addresses as text, ``unchecked`` with the reason."""
 
     stack: str
@@ -26,8 +26,7 @@ class Found:
     failed: int = 0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DriftText:
+class DriftText(Struct, frozen=True, kw_only=True):
     """How drift is written; ``since`` puts a time of the record in words."""
 
     look: Look

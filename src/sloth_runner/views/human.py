@@ -2,7 +2,8 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from sloth_runner.core.errors import Cancelled
 from sloth_runner.core.events import (
@@ -40,8 +41,7 @@ _RESULTS = {
 _TOUCHED = ("created", "changed", "removed", "ran", "failed", "carried", "unknown", "blocked")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Page:
+class Page(Struct, frozen=True, kw_only=True):
     """Where and how to write: results go to ``out``, talk to ``talk``, both line by line.
 
     ``source`` and ``place`` are for reports (see ``views.report``); ``command`` is how the

@@ -1,7 +1,8 @@
 """A plan as text: what would be done, property by property, and what cannot be known."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from sloth_runner.core.events import (
     ChangeItem,
@@ -19,8 +20,7 @@ _INDENT = "       "
 _COLUMN = 12
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PlanText:
+class PlanText(Struct, frozen=True, kw_only=True):
     """How a plan is written; ``diff_lines`` limits each text diff (None: all of it)."""
 
     look: Look
@@ -151,8 +151,7 @@ def _undo(text: str) -> str:
     return shown if "undone" in shown else f"cannot be undone: {shown}"
 
 
-@dataclass(kw_only=True, slots=True)
-class _Found:
+class _Found(Struct, kw_only=True):
     """The events of a plan, sorted by what they are."""
 
     all: list[ResourceEnd] = field(default_factory=list)

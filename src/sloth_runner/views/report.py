@@ -2,7 +2,8 @@
 
 import shlex
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from sloth_runner.core import values
 from sloth_runner.core.events import Diagnostic
@@ -26,8 +27,7 @@ def _no_source(_: str) -> None:
     return None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Report:
+class Report(Struct, frozen=True, kw_only=True):
     """How failures are written; ``place`` shortens a FILE:LINE for people."""
 
     look: Look

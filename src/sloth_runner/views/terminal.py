@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from msgspec import Struct
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
@@ -58,8 +58,7 @@ RICH = {
 """Our styles in the words of rich; its markup is never used, since names may look like it."""
 
 
-@dataclass(slots=True)
-class _Running:
+class _Running(Struct):
     task: str
     name: str
     since: float

@@ -7,7 +7,8 @@ so that no name, output or path can drive the terminal that it is shown on.
 
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from sloth_runner.core.values import raw
 
@@ -27,8 +28,7 @@ STYLES: Mapping[str, str] = {
 """SGR parameters by style (ECMA-48, 8.3.117): the 16 base colours, so that the theme decides."""
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(Struct, frozen=True):
     """A piece of a line; ``style`` is a key of ``STYLES``."""
 
     text: str
@@ -38,8 +38,7 @@ class Span:
 Line = tuple[Span, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Look:
+class Look(Struct, frozen=True, kw_only=True):
     """How to write: ``width`` in columns (None: never cut), with colour, beyond ASCII."""
 
     width: int | None = None

@@ -1,9 +1,9 @@
 """``sloth-runner stack list``."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import click
+from msgspec import Struct
 
 from sloth_runner.cli.lazy import Command
 from sloth_runner.cli.pages import Pages
@@ -21,8 +21,7 @@ from sloth_runner.views.words import count, duration
 _STYLES = {"applied": "created", "failed": "failed", "drift": "drift", "cancelled": "changed"}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Listed:
+class Listed(Struct, frozen=True, kw_only=True):
     """A stack with what the list says of it; ``states`` counts resources by state."""
 
     stack: Stack

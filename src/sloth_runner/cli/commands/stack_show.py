@@ -1,9 +1,9 @@
 """``sloth-runner stack show``."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import click
+from msgspec import Struct
 
 from sloth_runner.cli.commands.stack_list import Listed, listed
 from sloth_runner.cli.lazy import Command
@@ -25,8 +25,7 @@ _SHOWN = 10
 _TOUCHED = ("created", "changed", "removed", "ran", "carried")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Whole:
+class Whole(Struct, frozen=True, kw_only=True):
     """A stack with what ``show`` says of it."""
 
     listed: Listed

@@ -1,8 +1,7 @@
 """``sloth-runner validate``."""
 
-import dataclasses
-
 import click
+from msgspec import structs
 
 from sloth_runner.cli.lazy import Command
 from sloth_runner.cli.pages import Pages, lines_of, place
@@ -45,4 +44,4 @@ def command(context: click.Context, files: tuple[str, ...]) -> int:
 
 
 def _value(problem: Problem) -> dict[str, object]:
-    return {**dataclasses.asdict(problem), "title": problem.title}
+    return {**structs.asdict(problem), "title": problem.title}
