@@ -1,6 +1,8 @@
 """The registry: whatever is declared is complete enough to be documented and called."""
 
 import inspect
+import subprocess
+import sys
 from collections import Counter
 
 import pytest
@@ -18,6 +20,25 @@ def test_the_types_of_the_guide_are_there() -> None:
     assert {"package", "file", "directory", "symlink", "line", "service", "user", "group"} <= set(
         TYPES
     )
+
+
+def test_what_is_read_from_the_sources_is_what_they_declare() -> None:
+    fresh = registry.__wrapped__()
+    assert fresh.names == set(FUNCTIONS)
+    assert all(fresh.functions[name] == FUNCTIONS[name] for name in fresh.names)
+    assert all(fresh.types[name] == TYPES[name] for name in TYPES)
+
+
+def test_only_what_is_asked_for_is_imported() -> None:
+    program = (
+        "import sys; from sloth_runner.core.registry import registry;"
+        "registry().functions['file_ops.content']; registry().types.get('line');"
+        "print(*sorted(m.split('.')[-1] for m in sys.modules if m.startswith('sloth_runner.res')))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    loaded = set(done.stdout.split())
+    assert {"file", "line"} <= loaded
+    assert not loaded & {"package", "service", "user", "repository"}, done.stderr
 
 
 def test_the_functions_of_the_guide_are_there() -> None:

@@ -1,54 +1,97 @@
 """Finds the types: every module of ``sloth_runner.resources`` and ``.actions``, and plug-ins.
 
 Third parties add types through the entry point group ``sloth_runner.resources``, whose
-values are modules.
+values are modules. Our own modules are imported when one of their names is asked for: what
+they declare is read from their source, since importing all of them costs more than a run
+with nothing to do.
 """
 
 import functools
 import importlib
 import inspect
-import pkgutil
+import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import TypeVar
 
 from msgspec import Struct
 
 from sloth_runner.core.resource import Action, Declared, Function, Query, Resource
 
+T = TypeVar("T")
+Load = Callable[[], ModuleType]
+
 _PACKAGES = ("sloth_runner.resources", "sloth_runner.actions")
 _GROUP = "sloth_runner.resources"
+_TYPE = re.compile(r'^@declare\(\s*"(\w+)"', re.MULTILINE)
+_FUNCTION = re.compile(r'\bFunction\(\s*name="([\w.]+)"')
 
 
 class Registry(Struct, frozen=True, kw_only=True):
-    """All declared types, by type name and by Lua function."""
+    """All declared types, by type name and by Lua function; ``names`` are those functions."""
 
     types: Mapping[str, type[Resource]]
     functions: Mapping[str, tuple[type[Declared], Function]]
+    names: frozenset[str]
 
 
 @functools.cache
 def registry() -> Registry:
     """Returns the registry of this installation; the same object each time."""
-    types: dict[str, type[Resource]] = {}
-    functions: dict[str, tuple[type[Declared], Function]] = {}
-    for module in _modules():
-        for cls in _declared(module):
-            if issubclass(cls, Resource):
-                types[cls.type] = cls
-            for function in cls.functions:
-                functions[function.name] = (cls, function)
-    return Registry(types=types, functions=functions)
+    types: dict[str, Load] = {}
+    functions: dict[str, Load] = {}
+    for name, source in _own_modules():
+        load = functools.partial(importlib.import_module, name)
+        types |= dict.fromkeys(_TYPE.findall(source), load)
+        functions |= dict.fromkeys(_FUNCTION.findall(source), load)
+    for module in _plugged_in():
+        load = functools.partial(_itself, module)
+        types |= dict.fromkeys(_types(module), load)
+        functions |= dict.fromkeys(_functions(module), load)
+    return Registry(
+        types=OnDemand(types, _types),
+        functions=OnDemand(functions, _functions),
+        names=frozenset(functions),
+    )
 
 
-def _modules() -> Iterator[ModuleType]:
+class OnDemand(Mapping[str, T]):
+    """What modules declare, by name, imported when it is asked for; listing it imports all.
+
+    ``modules`` load the module that speaks of a name, ``found`` returns what one declares.
+    """
+
+    def __init__(
+        self, modules: Mapping[str, Load], found: Callable[[ModuleType], Mapping[str, T]]
+    ) -> None:
+        self._modules = dict(modules)
+        self._found = found
+        self._known: dict[str, T] = {}
+
+    def __getitem__(self, name: str) -> T:
+        load = self._modules.pop(name, None)
+        if load is not None:
+            self._known |= self._found(load())
+        return self._known[name]
+
+    def __iter__(self) -> Iterator[str]:
+        for name in list(self._modules):
+            self.get(name)
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def _own_modules() -> Iterator[tuple[str, str]]:
+    """Yields the name and the source of each module of ours that may declare something."""
     for package_name in _PACKAGES:
         package = importlib.import_module(package_name)
-        for info in sorted(pkgutil.iter_modules(package.__path__), key=lambda i: i.name):
-            if not info.name.startswith("_"):
-                yield importlib.import_module(f"{package_name}.{info.name}")
-    yield from _plugged_in()
+        for folder in package.__path__:
+            for path in sorted(Path(folder).glob("[!_]*.py")):
+                yield f"{package_name}.{path.stem}", path.read_text("utf-8")
 
 
 def _plugged_in() -> Iterator[ModuleType]:
@@ -72,6 +115,18 @@ def _may_add(place: Path) -> bool:
         for info in place.glob("*-info")
         if (file := info / "entry_points.txt").is_file()
     )
+
+
+def _itself(module: ModuleType) -> ModuleType:
+    return module
+
+
+def _types(module: ModuleType) -> dict[str, type[Resource]]:
+    return {cls.type: cls for cls in _declared(module) if issubclass(cls, Resource)}
+
+
+def _functions(module: ModuleType) -> dict[str, tuple[type[Declared], Function]]:
+    return {f.name: (cls, f) for cls in _declared(module) for f in cls.functions}
 
 
 def _declared(module: ModuleType) -> Iterator[type[Declared]]:

@@ -59,7 +59,7 @@ class Calls:
 
     def names(self) -> Sequence[str]:
         """Returns the dotted names of all functions."""
-        return sorted({*self._registry.functions, *self._built_in})
+        return sorted({*self._registry.names, *self._built_in})
 
     async def call(self, caller: Caller, host: str, arguments: Sequence[Value]) -> Answer:
         """Performs one call; ``host`` is where it goes unless it says ``delegate_to``."""

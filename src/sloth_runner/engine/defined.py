@@ -193,7 +193,7 @@ class DefinedContext:
 
     def functions(self) -> Sequence[str]:
         """Returns the names of everything that can be called."""
-        return sorted({*self._definition.registry.functions, "facts"})
+        return sorted({*self._definition.registry.names, "facts"})
 
     def say(self, text: str, *, level: str = "info", location: Location | None = None) -> None:
         """Shows nothing: what a type does is told by its result."""
@@ -266,7 +266,7 @@ class DefinitionsContext:
 
     def functions(self) -> Sequence[str]:
         """Returns the names of everything that a workflow may mention."""
-        return sorted({*self._definitions.registry.functions, "resource.define", "facts"})
+        return sorted({*self._definitions.registry.names, "resource.define", "facts"})
 
     def say(self, text: str, *, level: str = "info", location: Location | None = None) -> None:
         """Shows nothing: the file is only read for its types."""

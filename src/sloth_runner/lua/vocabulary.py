@@ -64,7 +64,7 @@ UPDATE_KEYS = ("state", "error", "properties")
 @functools.cache
 def functions() -> frozenset[str]:
     """Returns the dotted names of all functions that we add to Lua."""
-    return OURS | frozenset(registry().functions)
+    return OURS | registry().names
 
 
 @functools.cache

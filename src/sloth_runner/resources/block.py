@@ -33,9 +33,8 @@ class Block(TextEdit):
     own ``marker``.
 
     ```lua
-    file_ops.content({ path = "/tmp/sloth-sample/hosts", content = "127.0.0.1 localhost\\n" })
     file_ops.blockinfile({
-        path = "/tmp/sloth-sample/hosts",
+        path = "/etc/hosts",
         marker = "web",
         block = "10.0.0.1 web1\\n10.0.0.2 web2",
     })

@@ -40,7 +40,7 @@ class Directory(Resource):
     ```lua
     file_ops.directory({ path = "/tmp/sloth-sample/app/log", mode = "0750" })
     file_ops.directory({
-        path = "/tmp/sloth-sample/app",
+        path = "/tmp/sloth-sample/www",
         recurse = true,
         mode = "0755",
         file_mode = "0644",

@@ -33,15 +33,14 @@ class Line(TextEdit):
     by the inverse edit: what else was changed in the file since stays.
 
     ```lua
-    file_ops.content({ path = "/tmp/sloth-sample/app.conf", content = "user=app\\nport=80\\n" })
     file_ops.lineinfile({
-        path = "/tmp/sloth-sample/app.conf",
-        regexp = "^port=",
-        line = "port=8080",
+        path = "/etc/ssh/sshd_config",
+        regexp = "^#?PermitRootLogin ",
+        line = "PermitRootLogin no",
     })
     file_ops.lineinfile({
-        path = "/tmp/sloth-sample/app.conf",
-        regexp = "^user=",
+        path = "/etc/ssh/sshd_config",
+        regexp = "^AcceptEnv ",
         state = "absent",
     })
     ```

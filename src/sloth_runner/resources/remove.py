@@ -32,7 +32,6 @@ class Absence(Resource):
     refused, in the preview too.
 
     ```lua
-    file_ops.content({ path = "/tmp/sloth-sample/old.conf", content = "x" })
     file_ops.remove("/tmp/sloth-sample/old.conf")
     ```
     """

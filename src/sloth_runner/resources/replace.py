@@ -34,11 +34,10 @@ class Replace(TextEdit):
     is taken back where its lines still stand as they were written.
 
     ```lua
-    file_ops.content({ path = "/tmp/sloth-sample/app.ini", content = "host = old.example\\n" })
     file_ops.replace({
-        path = "/tmp/sloth-sample/app.ini",
-        regexp = "^(host *= *).*$",
-        replace = "\\\\1new.example",
+        path = "/etc/ssh/sshd_config",
+        regexp = "^#?(X11Forwarding) .*$",
+        replace = "\\\\1 no",
     })
     ```
     """
