@@ -7,7 +7,7 @@ import platform
 import sys
 from collections.abc import Callable
 
-from bench import first_converge, journal, no_change, startup
+from bench import first_converge, journal, no_change, peers, startup
 from bench.places import Place, here, inside
 
 
@@ -15,13 +15,16 @@ def main() -> None:
     """Runs what was asked for; without a choice, everything but the peers."""
     parser = argparse.ArgumentParser(prog="bench/run", description=__doc__)
     kinds = ("no-change", "first-converge", "journal", "startup")
-    parser.add_argument("what", nargs="*", choices=[*kinds, []], help="what to measure")
+    parser.add_argument("what", nargs="*", choices=[*kinds, "peers", []], help="what to measure")
+    parser.add_argument("--peers", metavar="FOLDER", help="where the other tools are installed")
     parser.add_argument("--sizes", type=_numbers, default=[100, 1000, 10_000])
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--changes", type=int, default=200, help="for the journal")
     parser.add_argument("--records", type=_numbers, default=[10, 100_000], help="for the journal")
     parser.add_argument("--here", action="store_true", help="no machine: no packages, users, units")
     asked = parser.parse_args()
+    if "peers" in asked.what and not asked.peers:
+        parser.error("peers needs --peers FOLDER")
     what = asked.what or list(kinds)
     print(f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} cores")
     with contextlib.ExitStack() as stack:
@@ -37,6 +40,7 @@ def main() -> None:
                 stack.enter_context(here()).folder, asked.records, asked.changes
             ),
             "startup": lambda: startup.run(place, asked.rounds),
+            "peers": lambda: peers.run(place, asked.sizes, asked.rounds, asked.peers),
         }
         for name in what:
             jobs[name]()
