@@ -17,6 +17,8 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, NewType
 
+from msgspec import Struct, structs
+
 from sloth_runner.core import values
 from sloth_runner.core.errors import Location, ParamError
 from sloth_runner.core.values import Value
@@ -31,8 +33,7 @@ Seconds = NewType("Seconds", float)
 """A duration in seconds; in Lua a number of seconds or "300ms", "5m", "1h30m"."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Content:
+class Content(Struct, frozen=True, eq=False):
     """Bytes for a file, by what they are: held in memory (``data``) or at a path of the controller.
 
     ``sha256`` in hexadecimal and ``size`` in bytes describe them in both cases, and two
@@ -41,8 +42,16 @@ class Content:
 
     sha256: str
     size: int
-    data: str | None = dataclasses.field(default=None, compare=False)
-    path: str | None = dataclasses.field(default=None, compare=False)
+    data: str | None = None
+    path: str | None = None
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Content):
+            return NotImplemented
+        return self.sha256 == other.sha256 and self.size == other.size
+
+    def __hash__(self) -> int:
+        return hash(self.sha256)
 
     @classmethod
     def of(cls, data: str) -> "Content":
@@ -51,8 +60,7 @@ class Content:
         return cls(sha256=hashlib.sha256(body).hexdigest(), size=len(body), data=data)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Doc:
+class Doc(Struct, frozen=True):
     """What a parameter means. ``key``: part of the name; ``sensitive``: never shown or stored."""
 
     text: str
@@ -60,8 +68,7 @@ class Doc:
     sensitive: bool = False
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Param:
+class Param(Struct, frozen=True):
     """One parameter: ``kind`` is how it is written in the docs, ``convert`` checks a value."""
 
     name: str
@@ -199,7 +206,7 @@ def given_params(instance: Any) -> dict[str, Value]:
 
 def _plain(value: Value) -> Value:
     if isinstance(value, Content):
-        return {"$content": {k: v for k, v in dataclasses.asdict(value).items() if v is not None}}
+        return {"$content": {k: v for k, v in structs.asdict(value).items() if v is not None}}
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return value

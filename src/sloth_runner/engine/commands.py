@@ -18,8 +18,9 @@ from sloth_runner.core.host import (
 from sloth_runner.core.record import CommandRecord, Operation
 from sloth_runner.engine.bus import Bus
 from sloth_runner.engine.context import Caller
-from sloth_runner.engine.recorder import Recorder, new_id
+from sloth_runner.engine.recorder import Recorder
 from sloth_runner.hosts.processes import boot_id, process_alive
+from sloth_runner.state.ids import new_id
 from sloth_runner.state.journal import Journal
 
 POLL = 0.2

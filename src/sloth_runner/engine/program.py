@@ -3,6 +3,7 @@
 The engine never sees Lua; a program never sees a store, a host or the pipeline.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
@@ -178,3 +179,8 @@ class RunSpec(Struct, frozen=True, kw_only=True):
     argv: tuple[str, ...] = ()
     seed: int | None = None
     clock: float | None = None
+
+
+def random_seed() -> int:
+    """Returns a seed for the random numbers of a workflow, one that nobody can guess."""
+    return int.from_bytes(os.urandom(7), "big")

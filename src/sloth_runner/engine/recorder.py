@@ -4,7 +4,6 @@ Everything here runs on the journal's writer thread, in one transaction per call
 are published only after the commit that stored them.
 """
 
-import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
@@ -30,6 +29,7 @@ from sloth_runner.core.values import State, Value
 from sloth_runner.engine.bus import Bus
 from sloth_runner.engine.context import Caller
 from sloth_runner.engine.seal import BASE, Seal, change_data
+from sloth_runner.state.ids import new_id
 from sloth_runner.state.journal import Journal
 from sloth_runner.state.store import Store
 
@@ -52,11 +52,6 @@ class Written(Struct, frozen=True, kw_only=True):
     after: State | None
     sensitive: frozenset[str]
     origin: Origin
-
-
-def new_id() -> str:
-    """Returns an identifier that nobody else makes."""
-    return secrets.token_hex(12)
 
 
 class Recorder:

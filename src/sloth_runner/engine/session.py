@@ -3,9 +3,7 @@
 import asyncio
 import contextlib
 import posixpath
-import secrets
 import shlex
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,7 +29,7 @@ from sloth_runner.engine.diagnostics import diagnose
 from sloth_runner.engine.finish import finish, orphans
 from sloth_runner.engine.holding import begin, locked, who
 from sloth_runner.engine.plan import Plan
-from sloth_runner.engine.program import RunSpec
+from sloth_runner.engine.program import RunSpec, random_seed
 from sloth_runner.engine.recover import settle_doubts
 from sloth_runner.engine.scheduler import Ended
 from sloth_runner.engine.stopping import OnStop, Stop, stoppable
@@ -65,9 +63,7 @@ class Session:
     def __init__(self, spec: RunSpec, stack_name: str, hooks: Hooks) -> None:
         # A plan and the run that keeps to it see the same time and the same random numbers.
         drawn = hooks.confirm is not None or spec.mode == "plan"
-        self.spec = (
-            structs.replace(spec, seed=secrets.randbits(62), clock=time.time()) if drawn else spec
-        )
+        self.spec = structs.replace(spec, seed=random_seed(), clock=time.time()) if drawn else spec
         self.stack_name = stack_name
         self.hooks = hooks
         self.bus = Bus(hooks.publish)
@@ -261,6 +257,8 @@ class Session:
         with contextlib.ExitStack() as stack:
             path = self.spec.db
             if self.spec.mode == "plan" and not Path(path).exists():
+                import tempfile  # and with it five more modules, which few runs need
+
                 folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="sloth-plan-"))
                 self._db = path = posixpath.join(folder, "stacks.db")
             journal = Journal.open(path)

@@ -3,7 +3,6 @@
 import itertools
 import posixpath
 import re
-import secrets
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +10,14 @@ from pathlib import Path
 
 from sloth_runner.core.errors import Location, UsageError, WorkflowError
 from sloth_runner.core.values import Value
-from sloth_runner.engine.program import MAIN, Context, TaskResult, TaskSpec, WorkflowSpec
+from sloth_runner.engine.program import (
+    MAIN,
+    Context,
+    TaskResult,
+    TaskSpec,
+    WorkflowSpec,
+    random_seed,
+)
 from sloth_runner.lua import codec
 from sloth_runner.lua.declarations import Declarations, Declared
 from sloth_runner.lua.driver import Attempt, Ended, Shared
@@ -69,7 +75,7 @@ class LuaProgram:
             folder=posixpath.dirname(full),
             plan=mode == "plan",
             max_memory=max_memory,
-            seed=secrets.randbits(62) if seed is None else seed,
+            seed=random_seed() if seed is None else seed,
             clock=clock,
         )
         name = posixpath.basename(full)

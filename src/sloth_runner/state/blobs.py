@@ -10,8 +10,6 @@ import hashlib
 import io
 import os
 import re
-import secrets
-import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -242,7 +240,7 @@ class Blobs:
         with explaining_files(self._tmp):
             make_folder(self._tmp)
             pid = os.getpid()
-            name = f"{pid}-{start_time(pid)}-{secrets.token_hex(8)}"
+            name = f"{pid}-{start_time(pid)}-{os.urandom(8).hex()}"
             path = str(Path(self._tmp) / name)
             number = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, PRIVATE_FILE)
             try:
@@ -253,6 +251,8 @@ class Blobs:
                 raise
 
     def _nameless(self) -> BinaryIO:
+        import tempfile  # and with it five more modules, which few runs need
+
         with explaining_files(self._tmp):
             make_folder(self._tmp)
             return cast(BinaryIO, tempfile.TemporaryFile(dir=self._tmp))

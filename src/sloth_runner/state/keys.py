@@ -12,7 +12,6 @@ import functools
 import hmac
 import os
 import re
-import secrets
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -72,7 +71,7 @@ class Sealer:
 
     def encrypt(self, text: str) -> str:
         """Returns ``text`` encrypted and authenticated (AES-256-GCM), as printable text."""
-        nonce = secrets.token_bytes(_NONCE)
+        nonce = os.urandom(_NONCE)
         head = f"sealed:1:{self.key_id}:"
         body = nonce + self._cipher.encrypt(nonce, values.raw(text), head.encode())
         return head + base64.b64encode(body).decode()
@@ -94,7 +93,7 @@ class Sealer:
         construction (Hoang, Reyhanitabar, Rogaway, Vizár 2015), so that a file can neither
         be cut nor be put together anew.
         """
-        prefix = secrets.token_bytes(_NONCE - 5)
+        prefix = os.urandom(_NONCE - 5)
         head = _MAGIC + self.key_id.encode() + prefix
         target.write(head)
         for nonce, piece in _pieces(source, prefix, _CHUNK):
@@ -189,10 +188,10 @@ class Sealer:
     def _make(self) -> None:
         """Makes the key; when two processes do so at once, both end with the same one."""
         make_folder(self._folder)
-        partial = f"{self._path}.{os.getpid()}.{secrets.token_hex(4)}"
+        partial = f"{self._path}.{os.getpid()}.{os.urandom(4).hex()}"
         try:
             with descriptor(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY) as number:
-                write_all(number, f"sloth-runner-key-1:{secrets.token_hex(32)}\n".encode())
+                write_all(number, f"sloth-runner-key-1:{os.urandom(32).hex()}\n".encode())
                 os.fsync(number)
             # A link appears complete or not at all, and never replaces a key that is there.
             with suppress(FileExistsError):
