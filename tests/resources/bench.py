@@ -49,6 +49,8 @@ class Bench:
         looking = ReadOnlyHost(self.host)
         seen = await resource.observe(looking)
         change = resource.diff(seen)
+        if not change:
+            return {}
         resource.plan_check(seen)
         await resource.preview_check(looking, seen, change)
         return dict(await resource.text_diff(looking, change))
@@ -57,6 +59,8 @@ class Bench:
         looking = ReadOnlyHost(self.host)
         seen = await resource.observe(looking)
         change = resource.diff(seen)
+        if not change:
+            return Origin(actual=seen)
         resource.plan_check(seen)
         await resource.preview_check(looking, seen, change)
         saved = {}

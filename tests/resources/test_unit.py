@@ -174,8 +174,8 @@ def test_what_was_there_before_comes_back(host: Machine, name: str, given: dict[
     host.sh(f"""
         mkdir -p {FOLDER}/cron.service.d
         echo '[Service]' >{FOLDER}/cron.service.d/back.conf
-        cp {FOLDER}/nap.service {FOLDER}/back.service
-        cp {FOLDER}/nap.service {FOLDER}/back@.service
+        printf '{NAP}' >{FOLDER}/back.service
+        printf '{NAP}' >{FOLDER}/back@.service
         systemctl daemon-reload
         systemctl enable --now back back@one
     """)

@@ -38,7 +38,7 @@ class Claims:
         """Notes that ``caller`` declares ``resource`` and returns what is to be ensured.
 
         Raises ConflictError, naming both lines, when another line wants it otherwise, or
-        when one owns the whole content of a file and another a part of it.
+        when one owns the whole content of a file and another the whole or a part of it.
         """
         address = Address(host, resource.type, resource.name)
         claim = self._claims.get(address)
@@ -75,14 +75,18 @@ class Claims:
         if path is None or part is None:
             return
         mine, others = (self._parts, self._whole) if part else (self._whole, self._parts)
-        mine.setdefault((host, path), claim)
+        first = mine.setdefault((host, path), claim)
         other = others.get((host, path))
+        if other is None and not part and first.resource.type != claim.resource.type:
+            other = first
         if other is not None and not _retried(other, claim.caller):
             raise ConflictError(
                 f"{address} and the {other.resource.type} declared at {other.caller.place} both "
                 f"own the content of {path}",
                 location=claim.caller.location,
-                hint="put the line or block into the content, or use file_ops.template",
+                hint="put the line or block into the content, or use file_ops.template"
+                if part or other.resource.part_of_file
+                else "keep one of them",
                 effects=("this declaration was not applied",),
             )
 

@@ -1,10 +1,11 @@
 """A file that is fetched from the network by the host itself."""
 
+import hashlib
 import re
 import urllib.parse
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from sloth_runner.core.diff import Diff
 from sloth_runner.core.errors import ParamError, Refused
@@ -13,7 +14,7 @@ from sloth_runner.core.resource import Function, Origin, Resource, declare
 from sloth_runner.core.schema import Account, Doc, Mode, Path, Seconds
 from sloth_runner.core.values import State
 from sloth_runner.resources import _files
-from sloth_runner.resources._files import described, set_only
+from sloth_runner.resources._files import SAMPLES, described, set_only
 
 
 @declare(
@@ -34,8 +35,7 @@ class Download(Resource):
     never asked for again.
 
     ```lua
-    file_ops.content({ path = "/tmp/sloth-sample/tool", content = "tool\\n" })
-    file_ops.download({ url = "https://example.org/tool", dest = "/tmp/sloth-sample/tool" })
+    file_ops.download({ url = "http://localhost/", dest = "/tmp/sloth-sample/index.html" })
     ```
     """
 
@@ -48,6 +48,19 @@ class Download(Resource):
     timeout: Annotated[
         Seconds | None, Doc("How long the download may take; 10 minutes by default.")
     ] = None
+
+    samples: ClassVar = (
+        {"url": "http://sloth-sample.example/tool", "path": f"{SAMPLES}/tool", "mode": "0755"},
+        {
+            "url": "http://sloth-sample.example/tool",
+            "path": f"{SAMPLES}/old",
+            "sha256": hashlib.sha256(b"tool\n").hexdigest(),
+        },
+    )
+    sample_files: ClassVar[Mapping[str, str]] = {
+        f"{SAMPLES}/served/tool": "tool\n",
+        f"{SAMPLES}/old": "was here\n",
+    }
 
     def check(self) -> None:
         parts = urllib.parse.urlsplit(self.url)

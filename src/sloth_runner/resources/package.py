@@ -1,8 +1,10 @@
 """``package``: software from the host's package manager, in the version that is asked for."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
+
+from msgspec import structs
 
 from sloth_runner.core.diff import Diff
 from sloth_runner.core.errors import ParamError, SlothError, TaskError
@@ -197,7 +199,7 @@ class Package(Resource):
         offered = (await _aptget.policies(host, [self.name])).get(self.name)
         if offered is None or version not in offered.versions:
             raise _transaction.no_version(host, self.name, version, offered)
-        terms = replace(self._terms("install"), may_downgrade=True)
+        terms = structs.replace(self._terms("install"), may_downgrade=True)
         [problem] = await _transaction.install(host, terms, [Wish(name=self.name, version=version)])
         if problem is not None:
             raise problem

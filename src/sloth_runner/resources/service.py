@@ -237,11 +237,13 @@ class Service(Resource):
             await _systemd.stop(host, self.name, self.timeout)
 
     async def destroy(self, host: Host) -> None:
-        """Stops and disables it; the unit itself is not this resource's to remove."""
+        """Stops or disables it, whichever is managed; the unit is not this resource's to remove."""
+        managed = self.desired() or {}
         [unit] = await _systemd.show(host, [self.name])
-        if unit.is_up or unit.active in ("activating", "deactivating"):
+        up = unit.is_up or unit.active in ("activating", "deactivating")
+        if "state" in managed and up:
             await _systemd.stop(host, self.name, self.timeout)
-        if unit.enabled in (True, "runtime"):
+        if "enabled" in managed and unit.enabled in (True, "runtime"):
             await _enable(host, self.name, False)
 
     async def revert(self, host: Host, origin: Origin) -> None:
