@@ -46,7 +46,8 @@ def test_any_bytes_come_back_from_a_printable_address(host: bytes, name: bytes) 
 
 
 def test_escapes_are_bytes_in_hexadecimal() -> None:
-    assert escaped("a\nb\\c" + values.text(b"\xff")) == "a\\x0ab\\x5cc\\xff"
+    assert escaped("a\nb\\c" + values.text(b"\xff")) == "a\\x0ab\\c\\xff"
+    assert escaped(r"\x41 and \xyz") == r"\x5cx41 and \xyz"
     assert escaped("\u2028") == "\\xe2\\x80\\xa8"
     assert escaped("grüße") == "grüße"
 

@@ -14,8 +14,8 @@ class Address(NamedTuple):
     """Names one thing on one host, for example ``web1/file:/etc/nginx/nginx.conf``.
 
     The host ends at the first ``/``, the type at the first ``:``; the rest is the name, so
-    names need no quoting. Bytes that are not UTF-8, control characters and the backslash
-    are written as ``\\xff``. A tuple, since it is the key of most tables.
+    names need no quoting. Bytes that are not UTF-8, control characters and a backslash that
+    would begin such an escape are written as ``\\xff``. A tuple: it is the key of most tables.
     """
 
     host: str
@@ -43,11 +43,12 @@ class Address(NamedTuple):
 
 def escaped(value: str) -> str:
     """Returns ``value`` as printable text that any column, log or terminal can hold."""
-    if value.isprintable() and "\\" not in value:
+    if "\\x" in value:  # what only looks like an escape
+        value = re.sub(r"\\(?=x[0-9a-fA-F]{2})", r"\\x5c", value)
+    if value.isprintable():
         return value
     return "".join(
-        char if char.isprintable() and char != "\\" else "".join(f"\\x{b:02x}" for b in raw(char))
-        for char in value
+        char if char.isprintable() else "".join(f"\\x{b:02x}" for b in raw(char)) for char in value
     )
 
 

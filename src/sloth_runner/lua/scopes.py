@@ -27,7 +27,8 @@ class Names(Struct):
     """The global names of a file.
 
     ``written`` are globals that it assigns, by name where first; ``extended`` are tables
-    that it adds fields to, by dotted name; ``outside`` says that other code is brought in.
+    that it adds fields to, by dotted name; ``outside`` says that other code is brought in,
+    or another environment.
     """
 
     uses: list[Use] = field(default_factory=list)
@@ -95,6 +96,8 @@ class _Walk:
     def _declare(self, node: Node | None) -> None:
         if node is not None and node.type == "identifier":
             self._scopes[-1].add(text_of(node))
+            # With another environment, every global is whatever that says.
+            self.names.outside |= text_of(node) == "_ENV"
 
     def _is_local(self, name: str) -> bool:
         return any(name in scope for scope in self._scopes)

@@ -69,13 +69,13 @@ def functions() -> frozenset[str]:
 
 @functools.cache
 def modules() -> Mapping[str, frozenset[str]]:
-    """Returns the names in each module that we add: functions, and modules within it."""
+    """Returns the names in each module that we add to: functions, and modules within it."""
     found: dict[str, set[str]] = {}
     for name in functions():
         parts = name.split(".")
         for index in range(1, len(parts)):
             found.setdefault(".".join(parts[:index]), set()).add(parts[index])
-    return {name: frozenset(names) for name, names in found.items()}
+    return {name: frozenset(names) | LIBRARY.get(name, set()) for name, names in found.items()}
 
 
 @functools.cache
