@@ -78,3 +78,20 @@ def test_accept_refuses_what_is_not_there(web: Sloth) -> None:
 
 def test_drift_of_no_stack_is_an_error(sloth: Sloth) -> None:
     assert sloth("stack", "drift", "nothing").code == 2
+
+
+@pytest.mark.parametrize(("before", "after"), [(0o644, 0o600), (0o600, 0o644)])
+def test_a_mode_that_hides_the_content_or_shows_it_is_no_drift_of_the_content(
+    sloth: Sloth, before: int, after: int
+) -> None:
+    (sloth.folder / "kept").write_text("same\n")
+    (sloth.folder / "kept").chmod(before)
+    flow = sloth.write('file_ops.content({ path = "@/kept", content = "same\\n" })')
+    assert sloth("run", "web", "-f", flow, "--yes").code == 0
+    (sloth.folder / "kept").chmod(after)
+    assert "No drift" in sloth("stack", "drift", "web").out
+    (sloth.folder / "kept").write_text("other\n")
+    [drifted] = sloth("stack", "drift", "web", "--json").json["drifted"]
+    assert [change["property"] for change in drifted["changes"]] == ["content"]
+    (sloth.folder / "kept").write_text("same\n")
+    assert sloth("run", "web", "-f", flow, "--yes", "-q").out == ""

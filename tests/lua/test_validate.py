@@ -301,8 +301,8 @@ def test_the_vocabulary_is_what_a_workflow_really_finds(
     assert call(["--db", str(tmp_path / "db"), "run", str(flow), "--yes"]) == 0
     told = capfdbinary.readouterr().out.splitlines()
     found = json.loads(next(line for line in told if line.startswith(b'{"globals"')))
-    assert set(found["globals"]) == set(vocabulary.known_globals())
-    expected = {**vocabulary.modules(), **vocabulary.LIBRARY}
+    assert set(found["globals"]) == set(vocabulary.vocabulary().names)
+    expected = {**vocabulary.vocabulary().modules, **vocabulary.LIBRARY}
     expected.pop("package")
     assert {name: set(keys) for name, keys in found["modules"].items()} == {
         name: set(keys) for name, keys in expected.items()

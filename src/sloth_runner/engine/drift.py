@@ -26,7 +26,7 @@ from sloth_runner.engine.context import Caller
 from sloth_runner.engine.holding import held
 from sloth_runner.engine.observations import Seen
 from sloth_runner.engine.registrations import observable
-from sloth_runner.engine.seal import change_data, redacted
+from sloth_runner.engine.seal import Seal, change_data, is_sealed, redacted
 from sloth_runner.engine.stopping import OnStop, Stop, stoppable
 from sloth_runner.engine.work import without_host
 from sloth_runner.engine.workshop import LoadProgram, Settings, Tools
@@ -181,8 +181,7 @@ class Drift:
         report: DriftReport,
     ) -> bool:
         sensitive = resource.sensitive_beside(seen)
-        sealed = tools.recorder.seal.state(seen, sensitive)
-        changes = _differences(row, resource, seen, sealed, sensitive)
+        changes = _differences(row, resource, seen, sensitive, tools.recorder.seal)
         if not changes:
             if row.drift or row.state == "drift":
                 await tools.recorder.put(
@@ -294,8 +293,8 @@ def _differences(
     row: ResourceRow,
     resource: Resource,
     seen: State | None,
-    sealed: State | None,
     sensitive: frozenset[str],
+    seal: Seal,
 ) -> tuple[ChangeItem, ...]:
     """Returns what is recorded (old) against what is there (new), property by property."""
     if row.registered:
@@ -309,9 +308,9 @@ def _differences(
     found = []
     names = sorted({*desired, *resource.tracked} - {*resource.untracked})
     for name in names:
-        old, new = (recorded or {}).get(name), (sealed or {}).get(name)
-        if old != new or (seen is None and recorded is not None):
-            hidden = name in sensitive or name in resource.sensitive
+        old, new = (recorded or {}).get(name), (seen or {}).get(name)
+        if not seal.same(old, new) or (seen is None and recorded is not None):
+            hidden = name in sensitive or name in resource.sensitive or is_sealed(old)
             found.append(
                 ChangeItem(
                     path=name,

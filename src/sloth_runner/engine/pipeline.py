@@ -236,7 +236,7 @@ class Pipeline:
             end=item.end(
                 status,
                 changes=changes,
-                cause=self.recorder.cause(item.address, item.seen, item.sensitive),
+                cause=self.recorder.cause(item.address, item.seen),
                 reason=str(failure) if failure else None,
             ),
             error=failure,

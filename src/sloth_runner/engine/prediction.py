@@ -133,7 +133,7 @@ class Prediction:
             item.end(
                 status_of(item.change),
                 changes=changes,
-                cause=self._recorder.cause(item.address, item.seen, item.sensitive),
+                cause=self._recorder.cause(item.address, item.seen),
                 planned=True,
                 follows=str(follows) if follows else None,
                 undo=await self._preimages.hindrance(looking, item.resource, item.seen),

@@ -267,13 +267,12 @@ class Recorder:
         """Records that a process group has ended."""
         await self.journal.do(lambda store: store.command_finished(command_id))
 
-    def cause(self, address: Address, seen: State | None, sensitive: frozenset[str]) -> str:
+    def cause(self, address: Address, seen: State | None) -> str:
         """Tells a change of the workflow ("intentional") from one of the machine ("corrective")."""
         row = self.row(address)
         if row is None or row.last_applied is None:
             return "intentional"
-        recorded = row.actual == self.seal.state(seen, sensitive)
-        return "intentional" if recorded else "corrective"
+        return "intentional" if self.seal.agrees(row.actual, seen) else "corrective"
 
     def ordinal(self, address: Address) -> int:
         """Returns how often ``address`` was operated on before in this run, and counts it."""

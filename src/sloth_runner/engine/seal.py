@@ -45,6 +45,22 @@ class Seal(Struct, frozen=True, kw_only=True):
             return state
         return {k: self.sealer.hmac(v) if k in hidden else v for k, v in state.items()}
 
+    def same(self, recorded: Value, seen: Value) -> bool:
+        """Whether a recorded value, plain or an HMAC, stands for the one that is seen.
+
+        What is sensitive can change with the thing itself, as a file's content does with
+        its mode: that alone makes no value another one.
+        """
+        return recorded == seen or (is_sealed(recorded) and recorded == self.sealer.hmac(seen))
+
+    def agrees(self, recorded: State | None, seen: State | None) -> bool:
+        """Whether a recorded state stands for the one that is seen."""
+        if recorded is None or seen is None:
+            return recorded is seen
+        return recorded.keys() == seen.keys() and all(
+            self.same(value, seen[name]) for name, value in recorded.items()
+        )
+
     def params(self, resource: Resource, sensitive: frozenset[str]) -> dict[str, Value]:
         """Returns the parameters of ``resource`` as they may be stored; stores large contents."""
         params = schema.given_params(resource)
@@ -122,6 +138,11 @@ class Seal(Struct, frozen=True, kw_only=True):
             source = kept.pop("source", None)
             return Content(**kept, path=None if "data" in kept else source)
         return value
+
+
+def is_sealed(recorded: Value) -> bool:
+    """Whether a recorded value is an HMAC of the real one."""
+    return isinstance(recorded, str) and recorded.startswith("hmac:")
 
 
 def sources(params: Mapping[str, Value]) -> list[str]:

@@ -288,6 +288,7 @@ class Session:
         name, file = self.stack_name, self.spec.file
         stack = await journal.read(lambda store: store.stack(name))
         if stack is None:
+            self.hooks.load(self.spec).close()  # what does not even load makes no stack
             return await journal.do(
                 lambda store: store.create_stack(
                     name, version=sloth_runner.__version__, workflow=file

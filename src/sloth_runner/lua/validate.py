@@ -137,7 +137,7 @@ class _Findings:
         outer, _, name = use.name.rpartition(".")
         if not outer or not self._is_ours(use):
             return
-        known = vocabulary.modules().get(outer)
+        known = vocabulary.vocabulary().modules.get(outer)
         if known is None and use.call is not None:
             known = vocabulary.LIBRARY.get(outer)
         if known is None or name in known:
@@ -148,7 +148,7 @@ class _Findings:
         self._report(use.node, "SR1202", f'there is no "{use.name}"{advice}', f"there is: {shown}")
 
     def _check_undefined(self) -> None:
-        known = vocabulary.known_globals() | self._names.written.keys()
+        known = vocabulary.vocabulary().names | self._names.written.keys()
         told: set[str] = set()
         for use in self._names.uses:
             if use.root in known or use.root in told:
@@ -164,7 +164,7 @@ class _Findings:
         for name, node in self._names.written.items():
             if name in self._names.functions:
                 continue
-            if name in vocabulary.known_globals():
+            if name in vocabulary.vocabulary().names:
                 message = f'"{name}" is given another meaning for the whole workflow'
             else:
                 message = f'"{name}" is a global variable: it is lost when the run ends'

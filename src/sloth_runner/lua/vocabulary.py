@@ -6,6 +6,8 @@
 import functools
 from collections.abc import Mapping
 
+from msgspec import Struct
+
 from sloth_runner.core.registry import registry
 
 LIBRARY: Mapping[str, frozenset[str]] = {
@@ -61,25 +63,38 @@ REGISTER_KEYS = ("type", "name", "module", "properties", "host", "delegate_to")
 UPDATE_KEYS = ("state", "error", "properties")
 
 
-@functools.cache
-def functions() -> frozenset[str]:
-    """Returns the dotted names of all functions that we add to Lua."""
-    return OURS | registry().names
+class Vocabulary(Struct, frozen=True):
+    """The names that a registry gives to workflows, with those that are always there.
+
+    ``functions`` are the dotted names of all functions that we add to Lua, ``modules`` the
+    names in each module that we add to (functions, and modules within it), and ``names``
+    every global name that exists before a file has defined anything.
+    """
+
+    functions: frozenset[str]
+    modules: Mapping[str, frozenset[str]]
+    names: frozenset[str]
+
+
+def vocabulary() -> Vocabulary:
+    """Returns the vocabulary of this installation."""
+    return _of(registry().names)
 
 
 @functools.cache
-def modules() -> Mapping[str, frozenset[str]]:
-    """Returns the names in each module that we add to: functions, and modules within it."""
-    found: dict[str, set[str]] = {}
-    for name in functions():
+def _of(declared: frozenset[str]) -> Vocabulary:
+    functions = OURS | declared
+    modules: dict[str, set[str]] = {}
+    for name in functions:
         parts = name.split(".")
         for index in range(1, len(parts)):
-            found.setdefault(".".join(parts[:index]), set()).add(parts[index])
-    return {name: frozenset(names) | LIBRARY.get(name, set()) for name, names in found.items()}
-
-
-@functools.cache
-def known_globals() -> frozenset[str]:
-    """Returns every global name that exists before a file has defined anything."""
-    tops = {name.partition(".")[0] for name in functions()}
-    return WORDS | DECLARING | TABLES | frozenset(LIBRARY) | tops
+            modules.setdefault(".".join(parts[:index]), set()).add(parts[index])
+    tops = {name.partition(".")[0] for name in functions}
+    return Vocabulary(
+        functions=functions,
+        modules={
+            name: frozenset(names) | LIBRARY.get(name, frozenset())
+            for name, names in modules.items()
+        },
+        names=WORDS | DECLARING | TABLES | frozenset(LIBRARY) | tops,
+    )
