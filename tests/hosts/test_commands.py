@@ -330,7 +330,8 @@ run(["sh", "-c", sys.argv[1]], on_started=lambda *found: print(*found, flush=Tru
 def controller(tmp_path: Path) -> "subprocess.Popen[str]":
     """A process that runs a command which prints for a second, and then leaves a mark."""
     script = (
-        f"for n in 1 2 3 4 5; do echo a line; sleep 0.1; done; touch '{tmp_path}/end'; sleep 30"
+        f"touch '{tmp_path}/begun'; for n in 1 2 3 4 5; do echo a line; sleep 0.1; done; "
+        f"touch '{tmp_path}/end'; sleep 30"
     )
     folder = str(Path(primitives.__file__).parent)
     return subprocess.Popen(
@@ -347,7 +348,7 @@ def test_a_command_survives_the_death_of_its_run_and_can_be_found(
     assert controller.stdout is not None
     assert controller.stdout.readline() == "up\n"
     group, start_time = map(int, controller.stdout.readline().split())
-    time.sleep(0.1)
+    wait_for((tmp_path / "begun").exists)
     controller.kill()
     controller.wait()
     controller.stdout.close()

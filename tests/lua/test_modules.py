@@ -153,6 +153,13 @@ def test_a_pure_function_gives(bench: Bench, expression: str, expected: object) 
         ("template.render('{{ a }}')", "template:1: 'a' is undefined"),
         ("template.render('\\n{% if %}')", "template:2: "),
         ("template.render('{{ 1 / 0 }}')", "division by zero"),
+        ("template.render('{{ \"x\" * 10 ** 12 }}')", "would be larger than"),
+        ("template.render('{{ 9 ** 999999999 }}')", "would be larger than"),
+        (
+            "template.render('{% for i in range(99999) %}{{ a }}{% endfor %}', "
+            "{ a = ('x'):rep(9999) })",
+            "is larger than",
+        ),
         ("template.render('x', 1)", "the variables are a table, not a number"),
         ("json.array(1)", "a list is needed"),
     ],

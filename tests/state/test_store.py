@@ -77,6 +77,7 @@ def test_any_text_comes_back_byte_for_byte(journal: Journal, text: str) -> None:
     row = a_row(
         text,
         address=Address(text, "file", text),
+        module=text,
         params={"a": text},
         desired={"a": [text]},
         actual={"a": {"b": text}},

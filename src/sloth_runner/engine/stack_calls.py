@@ -1,5 +1,6 @@
 """``stack.*``: what a workflow asks and tells its stack."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ from sloth_runner.engine.program import Answer
 from sloth_runner.engine.registrations import Registrations
 
 MARKS = ("applied", "failed")
+
+_TYPE = re.compile(r"[\w.-]+", re.ASCII)
 
 
 class StackCalls:
@@ -187,9 +190,9 @@ def _address(caller: Caller, host: Value, kind: Value, name: Value) -> Address:
                 f"{caller.function}: the {what} is a text that is not empty, not {value!r}",
                 location=caller.location,
             )
-    if ":" in kind or "/" in kind:
+    if not _TYPE.fullmatch(kind):
         raise ParamError(
-            f"{caller.function}: the type {kind!r} must not hold ':' or '/'",
+            f"{caller.function}: {kind!r} is not a type: it has letters, digits, '_', '-' and '.'",
             location=caller.location,
         )
     return Address(host if isinstance(host, str) else LOCAL, kind, name)

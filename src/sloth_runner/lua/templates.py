@@ -1,11 +1,14 @@
 """Templates: Jinja2 in its sandbox, where an unknown name is an error and never empty text."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sized
 from typing import Any
 
 from sloth_runner.core.errors import Location, TaskError
 from sloth_runner.core.values import Value
+
+LARGEST = 64 * 1024 * 1024
+"""Characters that a template may come to, and items that an operation in it may make."""
 
 
 class TemplateFailed(TaskError):
@@ -21,7 +24,7 @@ def render(text: str, variables: Mapping[str, Value], name: str) -> str:
     import jinja2
 
     try:
-        result: str = _environment().from_string(text).render(dict(variables))
+        return _joined(_environment().from_string(text).generate(dict(variables)))
     except jinja2.TemplateSyntaxError as error:
         raise TemplateFailed(
             f"{name}:{error.lineno}: {error.message}", facts={"template": name}
@@ -34,7 +37,17 @@ def render(text: str, variables: Mapping[str, Value], name: str) -> str:
         ) from None
     except (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise TemplateFailed(f"{_place(error, name)}: {error}", facts={"template": name}) from None
-    return result
+
+
+def _joined(pieces: Iterable[str]) -> str:
+    parts: list[str] = []
+    size = 0
+    for piece in pieces:
+        size += len(piece)
+        if size > LARGEST:
+            raise ValueError(f"the result is larger than {LARGEST} characters")
+        parts.append(piece)
+    return "".join(parts)
 
 
 @functools.cache
@@ -42,12 +55,31 @@ def _environment() -> Any:
     from jinja2 import StrictUndefined
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+    class Environment(ImmutableSandboxedEnvironment):
+        """The sandbox, in which no operation makes more than fits into memory."""
+
+        intercepted_binops = frozenset({"*", "**"})
+
+        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+            if operator == "*":
+                for one, other in ((left, right), (right, left)):
+                    if isinstance(one, Sized) and isinstance(other, int):
+                        _check_size(len(one) * other)
+            elif isinstance(left, int) and isinstance(right, int):
+                _check_size(left.bit_length() * right // 8)
+            return super().call_binop(context, operator, left, right)
+
     # The output is a file of a machine and not a page, so nothing is escaped for HTML.
-    return ImmutableSandboxedEnvironment(
+    return Environment(
         undefined=StrictUndefined,
         keep_trailing_newline=True,
         autoescape=False,
     )
+
+
+def _check_size(size: int) -> None:
+    if size > LARGEST:
+        raise ValueError(f"the result would be larger than {LARGEST} items")
 
 
 def _place(error: BaseException, name: str) -> Location | str:

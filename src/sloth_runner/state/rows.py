@@ -106,7 +106,7 @@ def run_of(row: Columns) -> Run:
 def resource_values(row: ResourceRow) -> Columns:
     """Returns what a resource holds before its position: module to provenance."""
     return (
-        row.module,
+        escaped(row.module),
         values.encode(dict(row.params)),
         document(row.desired),
         document(row.actual),
@@ -184,7 +184,7 @@ def _resource(
 ) -> ResourceRow:
     return ResourceRow(
         address=Address(unescaped(intern(row[0])), intern(row[1]), unescaped(row[2])),
-        module=intern(row[3]),
+        module=unescaped(intern(row[3])),
         registered=row[4] == 1,
         checksum=row[5],
         state=row[6],
