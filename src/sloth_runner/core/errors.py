@@ -132,6 +132,14 @@ class Refused(TaskError):
     code = "SR2302"
 
 
+class SecretName(Refused):
+    """Refuses a thing whose name may be a secret; ``shown`` is what may be told of the name."""
+
+    def __init__(self, detail: str = "", *, shown: str, **rest: Value) -> None:
+        super().__init__(detail, **rest)
+        self.shown = shown
+
+
 class InUse(TaskError):
     title = "something else is using it"
     code = "SR2301"

@@ -37,6 +37,7 @@ from sloth_runner.engine.work import (
     locate,
     owed,
     refusals,
+    told,
     without_host,
 )
 
@@ -299,9 +300,10 @@ class Pipeline:
         """Reports a resource that could not be looked at, or must not be changed."""
         if not isinstance(error, SlothError):
             raise error
-        locate(error, address, caller)
+        shown = told(address, error)
+        locate(error, shown, caller)
         self.counts.add("failed")
-        await self.recorder.emit(end_event(address, caller, "failed", reason=str(error)))
+        await self.recorder.emit(end_event(shown, caller, "failed", reason=str(error)))
         row = self.recorder.row(address)
         if row is not None:
             await self.recorder.put(structs.replace(row, state="failed", error=str(error)))

@@ -17,7 +17,7 @@ from sloth_runner.engine.plan import Plan, Planned
 from sloth_runner.engine.preimages import Preimages
 from sloth_runner.engine.recorder import Recorder
 from sloth_runner.engine.seal import redacted_state
-from sloth_runner.engine.work import Work, carried, end_event, locate, owed, refusals
+from sloth_runner.engine.work import Work, carried, end_event, locate, owed, refusals, told
 
 
 class Prediction:
@@ -155,11 +155,10 @@ class Prediction:
     def _refused(self, address: Address, error: Exception, caller: Caller) -> Outcome:
         if not isinstance(error, SlothError):
             raise error
-        locate(error, address, caller)
+        shown = told(address, error)
+        locate(error, shown, caller)
         self._counts.add("failed")
-        self._plan.shown.append(
-            end_event(address, caller, "failed", planned=True, reason=str(error))
-        )
+        self._plan.shown.append(end_event(shown, caller, "failed", planned=True, reason=str(error)))
         return Outcome(address=address, status="failed", changed=False, error=error)
 
 

@@ -9,7 +9,7 @@ from msgspec import Struct, structs
 from sloth_runner.core import values
 from sloth_runner.core.address import Address, escaped
 from sloth_runner.core.diff import Change, Diff
-from sloth_runner.core.errors import NotConverged, SlothError
+from sloth_runner.core.errors import NotConverged, SecretName, SlothError
 from sloth_runner.core.events import ChangeItem, ResourceEnd
 from sloth_runner.core.host import Host
 from sloth_runner.core.record import Carry, ResourceRow
@@ -120,6 +120,11 @@ def end_event(address: Address, caller: Caller, outcome: str, **rest: object) ->
 def without_host(address: Address) -> str:
     """Returns ``TYPE:NAME``."""
     return f"{address.type}:{escaped(address.name)}"
+
+
+def told(address: Address, error: Exception) -> Address:
+    """Returns what may be told of an address, which is less where its name may be a secret."""
+    return address._replace(name=error.shown) if isinstance(error, SecretName) else address
 
 
 def locate(error: SlothError, address: Address, caller: Caller, what: str = "resource") -> None:

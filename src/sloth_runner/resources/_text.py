@@ -8,7 +8,7 @@ from msgspec import Struct, structs
 
 from sloth_runner.core import diff as differ
 from sloth_runner.core.diff import Diff
-from sloth_runner.core.errors import HostError, Refused, SlothError
+from sloth_runner.core.errors import HostError, Refused, SecretName, SlothError
 from sloth_runner.core.host import Host, Request
 from sloth_runner.core.resource import Origin, Resource
 from sloth_runner.core.schema import Content, Doc, Path
@@ -155,9 +155,10 @@ class TextEdit(Resource):
                 + (", or say create = true" if hasattr(self, "create") else ""),
             )
 
-    def _undecided(self) -> Refused:
-        return Refused(
+    def _undecided(self) -> SecretName:
+        return SecretName(
             f"others may not read {self.path}, so what is written there may be a secret",
+            shown=f"{self.path}#(sensitive)",
             hint="say sensitive = true (and give a regexp or an id, which names it), "
             "or sensitive = false to have it shown and recorded",
         )

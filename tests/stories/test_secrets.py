@@ -1,0 +1,107 @@
+"""Promise 10: secrets never land in the record, the output, the events, the history or argv."""
+
+import re
+import threading
+import time
+from pathlib import Path
+
+from stories.story import Done, Story
+
+LUA = """
+    local function secret(n) return values["secret" .. n] end
+    file_ops.content({path = HERE .. "/private", content = "token " .. secret(1), mode = "0600"})
+    file_ops.content({path = HERE .. "/said", content = secret(2), sensitive = true})
+    file_ops.template({src = "page.j2", dest = HERE .. "/page", vars = {key = secret(3)},
+                       mode = "0640"})
+    pcall(file_ops.lineinfile, {path = HERE .. "/private-lines", line = "key=" .. secret(4)})
+    file_ops.lineinfile({path = HERE .. "/private-lines", line = "key=" .. secret(16), id = "key",
+                         sensitive = true})
+    file_ops.lineinfile({path = HERE .. "/lines", line = "key=" .. secret(5), sensitive = true,
+                         regexp = "^key=", create = true})
+    file_ops.blockinfile({path = HERE .. "/block", block = secret(6), sensitive = true, create = true})
+    stack.set_output("token", secret(7), {sensitive = true})
+    exec.run({argv = {"sh", "-c", 'test -n "$TOKEN" && cat >/dev/null && sleep 0.2'},
+              env = {TOKEN = secret(8)}, stdin = secret(9)})
+    pcall(exec.run, {argv = {"sh", "-c", "cat >/dev/null; exit 3"}, stdin = secret(10)})
+    pcall(file_ops.content, {path = HERE .. "/refused", content = secret(11), mode = "0600",
+                             validate = "false %s"})
+    pcall(file_ops.download, {url = "http://user:" .. secret(12) .. "@127.0.0.1:9/x",
+                              dest = HERE .. "/x"})
+    pcall(file_ops.content, {path = HERE .. "/no/such/dir", content = secret(13), mode = "0600"})
+    pcall(file_ops.content, {path = HERE .. "/private", contnt = secret(14)})
+    pcall(template.render, "{{ nothing }}", {key = secret(15)})
+"""
+COUNT = 16
+
+
+class Watched:
+    """Every command line of this machine while it lasts."""
+
+    def __init__(self) -> None:
+        self.seen: set[bytes] = set()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> "Watched":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._ended.is_set():
+            for place in Path("/proc").glob("[0-9]*/cmdline"):
+                try:
+                    self.seen.add(place.read_bytes())
+                except OSError:
+                    continue
+            time.sleep(0.01)
+
+
+def test_no_secret_is_found_anywhere_afterwards(story: Story) -> None:
+    secrets = {f"secret{n}": f"canary-{n:02}-{n * 7919:06}" for n in range(1, COUNT + 1)}
+    given = story.folder / "values.yaml"
+    given.write_text("".join(f"{name}: {value}\n" for name, value in secrets.items()))
+    (story.folder / "page.j2").write_text("key = {{ key }}\n")
+    for name, mode in (("private-lines", 0o600), ("private", 0o600)):
+        (story.here / name).write_text("canary-99-before\n")
+        (story.here / name).chmod(mode)
+    with Watched() as watched:
+        told = commands(story, str(given))
+    odd = [done for done in told if done.code not in (0, 1)]
+    assert odd == []
+    assert secrets["secret1"] in (story.here / "private").read_text()
+    assert secrets["secret5"] in (story.here / "lines").read_text()
+    shown = "".join(done.out + done.err for done in told).encode("utf-8", "surrogateescape")
+    places = {"record": story.kept(), "output": shown, "argv": b"\0".join(watched.seen)}
+    found = {
+        place: sorted(set(re.findall(rb"canary-\d\d-\w+", data))) for place, data in places.items()
+    }
+    assert found == {"record": [], "output": [], "argv": []}
+
+
+def commands(story: Story, given: str) -> list[Done]:
+    """Everything that could tell a secret."""
+    story.write(LUA)
+    flow = str(story.file)
+    told = [
+        story.sloth("plan", flow, "-v", "--values", given),
+        story.sloth("plan", flow, "--json", "-v", "--values", given),
+        story.sloth("run", flow, "--yes", "-v", "--values", given),
+        story.sloth("run", flow, "--yes", "--json", "-v", "--values", given),
+    ]
+    for name in ("private", "lines", "said", "block"):
+        (story.here / name).write_text("canary-98-after\n")
+    story.write(LUA + 'error("it ends badly")')
+    told += [
+        story.sloth("stack", "drift", "web"),
+        story.sloth("stack", "drift", "web", "--json"),
+        story.sloth("stack", "drift", "web", "--fix", "--yes"),
+        story.sloth("run", flow, "--yes", "--values", given),
+    ]
+    for words in ("show", "resources", "outputs", "history", "export"):
+        told.append(story.sloth("stack", words, "web", *["--json"] * (words != "export")))
+    told += [story.sloth("stack", "history", "web", str(number)) for number in (1, 2, 4)]
+    return told
