@@ -121,3 +121,11 @@ def test_global_options_stand_before_or_after_the_command(sloth: Sloth) -> None:
     assert sloth("--json", "stack", "list").json == sloth("stack", "list", "--json").json
     other = str(sloth.folder / "other.db")
     assert sloth("stack", "list", "--db", other, "--json").json == []
+
+
+def test_a_mistake_in_a_module_says_from_where_it_was_called(sloth: Sloth) -> None:
+    sloth.write('return { web = function() file_ops.content({ pth = "@/x" }) end }', "roles.lua")
+    done = sloth("run", sloth.write('local roles = require("roles")\nroles.web()'), "--yes")
+    assert done.code == 2
+    assert "roles.lua:1" in done.err
+    assert "called at  site.lua:2: in the body of the file" in done.err

@@ -18,7 +18,8 @@ LUA = """
                          sensitive = true})
     file_ops.lineinfile({path = HERE .. "/lines", line = "key=" .. secret(5), sensitive = true,
                          regexp = "^key=", create = true})
-    file_ops.blockinfile({path = HERE .. "/block", block = secret(6), sensitive = true, create = true})
+    file_ops.blockinfile({path = HERE .. "/block", block = secret(6), sensitive = true,
+                          create = true})
     stack.set_output("token", secret(7), {sensitive = true})
     exec.run({argv = {"sh", "-c", 'test -n "$TOKEN" && cat >/dev/null && sleep 0.2'},
               env = {TOKEN = secret(8)}, stdin = secret(9)})

@@ -13,6 +13,8 @@ from sloth_runner.views.text import Line, Look, Span, clean, cut, line, padded
 Source = Callable[[str], Sequence[str] | None]
 """Returns the lines of a Lua file, or None where it cannot be read."""
 
+CALLERS = 8
+"""Calls that are shown of those that led to a failure."""
 TAIL = 20
 """Lines of output that a report shows of each stream."""
 
@@ -51,6 +53,9 @@ class Report(Struct, frozen=True, kw_only=True):
         for text in failure.detail.split("\n") if failure.detail else ():
             yield line(f"   {clean(text)}")
         yield from self._where(failure.loc)
+        frames = failure.traceback.rstrip("\n").split("\n") if failure.traceback else []
+        for index, caller in enumerate(() if self.trace else frames[1 : CALLERS + 1]):
+            yield self._labelled("called at" if index == 0 else "", caller)
         yield from self._facts(failure)
         for index, effect in enumerate(failure.effects):
             yield self._labelled("effect" if index == 0 else "", effect)
@@ -58,8 +63,8 @@ class Report(Struct, frozen=True, kw_only=True):
             yield self._labelled("blocked", ", ".join(failure.blocked))
         for index, hint in enumerate(failure.hint.split("\n") if failure.hint else ()):
             yield self._labelled("hint" if index == 0 else "", hint)
-        if self.trace and failure.traceback:
-            yield from self._block("trace", failure.traceback.rstrip("\n").split("\n"), None)
+        if self.trace and frames:
+            yield from self._block("trace", frames, None)
 
     def _where(self, loc: str | None) -> Iterator[Line]:
         if loc is None:
