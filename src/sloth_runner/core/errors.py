@@ -135,7 +135,10 @@ class Refused(TaskError):
 class SecretName(Refused):
     """Refuses a thing whose name may be a secret; ``shown`` is what may be told of the name."""
 
-    def __init__(self, detail: str = "", *, shown: str, **rest: Value) -> None:
+    title = "refused, since the name may be a secret"
+    code = "SR2304"
+
+    def __init__(self, detail: str = "", *, shown: str = "(sensitive)", **rest: Value) -> None:
         super().__init__(detail, **rest)
         self.shown = shown
 
