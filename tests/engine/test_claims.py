@@ -92,6 +92,27 @@ def test_a_refinement_is_kept_without_going_back_and_forth(deployment: Deploymen
     assert deployment.plan().counts() == {"unchanged": 2}
 
 
+def test_two_refinements_are_kept_without_going_back_and_forth(deployment: Deployment) -> None:
+    base = {"path": deployment.path("a"), "value": "x"}
+    calls = [base, {**base, "note": "more"}, {**base, "secret": "s"}]
+    deployment.task("t", declare(deployment, *calls))
+    assert deployment.run().counts() == {"created": 1, "changed": 2}
+    assert deployment.run().counts() == {"unchanged": 3}
+    assert len(deployment.log("a")) == 3
+    deployment.task("t", declare(deployment, *calls[:2]))  # the last is not wanted any more
+    deployment.run()
+    deployment.run()
+    assert deployment.run().counts() == {"unchanged": 2}
+    assert deployment.rows()[f"cell:{deployment.path('a')}"].desired == {
+        "value": "x",
+        "note": "more",
+    }
+    deployment.task("t", declare(deployment, calls[0], {**base, "note": "other"}))
+    assert deployment.run().counts() == {"changed": 1, "unchanged": 1}
+    assert deployment.cell("a")["note"] == "other"
+    assert deployment.run().counts() == {"unchanged": 2}
+
+
 def test_a_refinement_that_is_gone_is_not_wanted_any_more(deployment: Deployment) -> None:
     base = {"path": deployment.path("a"), "value": "x"}
     deployment.task("t", declare(deployment, base, {**base, "note": "more"}))

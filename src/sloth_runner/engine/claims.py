@@ -22,13 +22,14 @@ class Claims:
 
     A declaration that refined another one (``user.modify`` after ``user.create``) is known
     from the record: ``refined`` maps its address to (base, merged). The base alone is then
-    taken as the merged one, so that the two do not undo each other in every run.
+    taken as the merged one, so that the two do not undo each other in every run; in
+    ``awaiting`` is what this run has declared of such an address so far.
     """
 
     def __init__(self, refined: Mapping[Address, tuple[Resource, Resource]]) -> None:
         self._refined = refined
         self.bases: dict[Address, Resource] = {}
-        self.awaiting: set[Address] = set()
+        self.awaiting: dict[Address, Resource] = {}
         self._claims: dict[Address, Claim] = {}
         self._whole: dict[tuple[str, str], Claim] = {}
         self._parts: dict[tuple[str, str], Claim] = {}
@@ -46,14 +47,12 @@ class Claims:
             claim = None
         base, merged = self._refined.get(address, (None, None))
         if claim is None and merged is not None and resource == base:
-            self.bases[address], resource = resource, merged
-            self.awaiting.add(address)
+            self.bases[address] = self.awaiting[address] = resource
+            resource = merged
         elif claim is not None and resource == self.bases.get(address):
             resource = claim.resource
         elif claim is not None and claim.resource != resource:
-            # What the record merged holds only for what this run has declared so far.
-            earlier = self.bases[address] if address in self.awaiting else claim.resource
-            refined = resource.refine(earlier)
+            refined = self._refine(address, resource, claim.resource)
             if refined is None:
                 raise ConflictError(
                     f"{address} is declared differently at {claim.caller.place}",
@@ -62,13 +61,27 @@ class Claims:
                     effects=("this declaration was not applied",),
                 )
             self.bases.setdefault(address, claim.resource)
-            self.awaiting.discard(address)
             resource = refined
         claim = Claim(resource, caller)
         self._claims[address] = claim
         self._check_whole(host, address, claim)
         self.seen.add((address, False))
         return resource
+
+    def _refine(self, address: Address, resource: Resource, claimed: Resource) -> Resource | None:
+        """Returns ``resource`` laid over what was declared before it, or None: a contradiction.
+
+        While the record knows more than was declared so far, and what is declared is part
+        of it, the rest is taken to be still to come.
+        """
+        earlier = self.awaiting.pop(address, None)
+        refined: Resource | None = resource.refine(claimed if earlier is None else earlier)
+        if earlier is None or refined is None or refined == claimed:
+            return refined
+        if resource.refine(claimed) != claimed:
+            return refined
+        self.awaiting[address] = refined
+        return claimed
 
     def _check_whole(self, host: str, address: Address, claim: Claim) -> None:
         path, part = claim.resource.path, claim.resource.part_of_file

@@ -44,14 +44,14 @@ def _followed_through(workshop: Workshop, ended: Ended, row: ResourceRow) -> boo
 
 
 async def _drop_refinements(workshop: Workshop, ended: Ended) -> None:
-    """Forgets refinements that were not declared again: the next run wants the base alone."""
+    """Forgets refinements that were not declared again: the next run wants what still is."""
     if ended.errors or not ended.complete:
         return
     recorder = workshop.tools.recorder
-    for address in sorted(workshop.tools.claims.awaiting):
+    for address, declared in sorted(workshop.tools.claims.awaiting.items()):
         row = recorder.row(address)
         if row is not None and BASE in row.params:
-            await recorder.put(structs.replace(row, params=row.params[BASE]))
+            await recorder.put(structs.replace(row, params=recorder.params(address, declared)))
 
 
 def orphans(workshop: Workshop, ended: Ended) -> list[tuple[ResourceRow, Orphaned]]:

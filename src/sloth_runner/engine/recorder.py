@@ -301,7 +301,7 @@ class Recorder:
             address=written.address,
             module=written.caller.module,
             registered=False,
-            params=self._params(written),
+            params=self.params(written.address, resource, written.sensitive),
             desired=desired,
             actual=self.seal.state(written.after, written.sensitive),
             checksum=values.checksum(desired),
@@ -320,11 +320,15 @@ class Recorder:
             last_applied=moment if state == "applied" else (old.last_applied if old else None),
         )
 
-    def _params(self, written: Written) -> dict[str, Value]:
-        params = self.seal.params(written.resource, written.sensitive)
-        base = self.bases.get(written.address)
-        if base is not None:
-            params[BASE] = self.seal.params(base, written.sensitive)
+    def params(
+        self, address: Address, resource: Resource, sensitive: frozenset[str] = frozenset()
+    ) -> dict[str, Value]:
+        """Returns the parameters of a row, with those of what its resource refines, if anything."""
+        sensitive |= resource.sensitive
+        params = self.seal.params(resource, sensitive)
+        base = self.bases.get(address)
+        if base is not None and base != resource:
+            params[BASE] = self.seal.params(base, sensitive)
         return params
 
     def _provenance(

@@ -30,6 +30,10 @@ COUNTED = (
 """The outcomes of a summary, in the order in which they are shown."""
 
 
+_SHORT = 50
+"""Characters of a line that is shown instead of counted."""
+
+
 def diff_counts(diff: str) -> tuple[int, int]:
     """Returns how many lines a unified diff adds and removes."""
     lines = diff.split("\n")
@@ -52,6 +56,9 @@ def change_phrase(item: ChangeItem, look: Look, *, new: bool) -> str:
     if item.sensitive:
         return f"{name} {SENSITIVE}"
     if item.diff:
+        pair = None if _is_hash(item.new) else _one_line(item.diff)
+        if pair is not None:
+            return f"{name} {clean(pair[0])} {look.sign('arrow')} {clean(pair[1])}"
         return lines_changed(item.diff, look, new=new)
     if _is_hash(item.old) or _is_hash(item.new):
         return name
@@ -60,6 +67,15 @@ def change_phrase(item: ChangeItem, look: Look, *, new: bool) -> str:
     if item.new is None:
         return f"{name} removed"
     return f"{name} {brief(item.old)} {look.sign('arrow')} {brief(item.new)}"
+
+
+def _one_line(diff: str) -> tuple[str, str] | None:
+    """Returns the old and the new line of a diff that replaces one short line, or None."""
+    lines = [text for text in diff.rstrip("\n").split("\n") if text[:1] in ("+", "-")]
+    old, new = (lines[0], lines[1]) if len(lines) == 2 else ("", "")
+    if old[:1] != "-" or new[:1] != "+" or max(len(old), len(new)) > _SHORT:
+        return None
+    return old[1:], new[1:]
 
 
 def _is_hash(item: Value) -> bool:

@@ -34,9 +34,10 @@ class Cell(Resource):
         return {"value": self.value, **{k: v for k, v in optional.items() if v is not None}}
 
     def refine(self, earlier: Any) -> Any:
-        if self.value != earlier.value or earlier.note is not None:
+        if self.value != earlier.value or None not in (self.note, earlier.note):
             return None
-        return Cell(path=self.path, value=self.value, note=self.note, secret=self.secret)
+        note, secret = self.note or earlier.note, self.secret or earlier.secret
+        return Cell(path=self.path, value=self.value, note=note, secret=secret)
 
     async def observe(self, host: Host) -> State | None:
         if await _fault(host, self.path) == "blind":
