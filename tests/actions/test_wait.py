@@ -85,6 +85,17 @@ def test_a_link_to_nothing_is_not_there_yet(tmp_path: Path) -> None:
         do(action("wait.file", path=str(tmp_path / "link"), **BRIEF))
 
 
+def test_all_of_the_time_is_waited_even_where_an_interval_is_longer(tmp_path: Path) -> None:
+    path = tmp_path / "late"
+    with later(0.1, path.touch):
+        answer = do(action("wait.file", path=str(path), timeout="300ms", interval="5s"))
+    assert 0.1 <= answer["waited"] < 5
+    began = time.monotonic()
+    with pytest.raises(TaskTimedOut):
+        do(action("wait.file", path=str(tmp_path / "never"), timeout="100ms", interval="5s"))
+    assert 0.1 <= time.monotonic() - began < 5
+
+
 def test_a_file_that_never_comes_is_given_up_in_time(tmp_path: Path) -> None:
     began = time.monotonic()
     with pytest.raises(TaskTimedOut, match=r"waited 0\.2 s for .*never to be present"):

@@ -50,12 +50,12 @@ class _Wait(Action):
             waited = time.monotonic() - began
             if why_not is None:
                 return {"success": True, "waited": round(waited, 3)}
-            if waited + self.interval > self.timeout:
+            if waited >= self.timeout:
                 raise TaskTimedOut(
                     f"waited {self.timeout:g} s for {what}: {why_not}",
                     hint="give a longer timeout, or look at what it should have done",
                 )
-            await asyncio.sleep(self.interval)
+            await asyncio.sleep(min(self.interval, self.timeout - waited))
 
 
 @declare(
