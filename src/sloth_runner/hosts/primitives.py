@@ -2071,7 +2071,7 @@ def _account(user: str) -> Any:
         raise Refused(
             "EPERM",
             f"{Names().user(os.geteuid())} may not run a command as {account.pw_name}",
-            "run as root, or with become",
+            "run as root",
         )
     return account
 

@@ -174,7 +174,7 @@ def _reasons(result: CommandResult) -> Iterable[tuple[bool, str, str]]:
     yield (
         _NOT_ROOT.search(err) is not None,
         "packages can be changed by root only",
-        "run as root, or set become for this host",
+        "run as root",
     )
 
 
