@@ -128,15 +128,35 @@ def test_a_failure_answers_every_question(sloth: Sloth) -> None:
         "error[SR2101]: a command failed",
         "site.lua:7",
         "exec.run({ cmd",
+        "host       local",
         "exit code  3",
         "to-stderr",
         "to-stdout",
+        "effect     what it did before it failed is not undone",
         "blocked    later",
+        "After the fix, the same command goes on",
         "stack history web 1",
     ):
         assert part in done.err
     assert "! 1 failed" in done.out
     assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("call", "code", "said"),
+    [
+        ('file_ops.content({ path = "@/a", contents = "" })', 2, " Nothing was changed."),
+        ('file_ops.content({ path = "@/a/b", content = "" })', 1, "effect     file:@/a/b is as it"),
+        ('exec.run({ argv = { "no-such-program" } })', 1, "effect     nothing was run"),
+        ('exec.run({ cmd = "true", cwd = "@/nowhere" })', 1, "effect     nothing was run"),
+        ('file_ops.copy({ src = "absent", dest = "@/a" })', 1, "effect     nothing was changed"),
+        ('task({ name = "a", depends_on = { "b" }, run = print })', 2, " Nothing was changed."),
+    ],
+)
+def test_a_failure_says_what_was_not_changed(sloth: Sloth, call: str, code: int, said: str) -> None:
+    done = sloth("run", sloth.write(call), "--yes")
+    assert done.code == code, done.err
+    assert said.replace("@", str(sloth.folder)) in done.err
 
 
 def test_a_place_is_found_from_any_folder(sloth: Sloth, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,7 +113,8 @@ def test_a_failure_can_be_caught_by_the_task(deployment: Deployment) -> None:
 def test_what_a_failed_apply_left_is_recorded(deployment: Deployment) -> None:
     deployment.fault("a", "half")
     keep(deployment, "a")
-    deployment.run()
+    told = diagnosis(deployment.run())
+    assert told.effects == (f"cell:{deployment.path('a')} was made, and is left as it is now",)
     [row] = deployment.rows().values()
     assert (row.state, row.actual) == ("failed", {"value": "half"})
     assert row.provenance == "created"
@@ -121,6 +122,13 @@ def test_what_a_failed_apply_left_is_recorded(deployment: Deployment) -> None:
     assert deployment.run().counts() == {"changed": 1}
     [row] = deployment.rows().values()
     assert (row.state, row.provenance, row.origin) == ("applied", "created", None)
+    keep(deployment, "a", value="two")
+    deployment.fault("a", "half")
+    [left] = diagnosis(deployment.run()).effects
+    assert left.endswith("was changed before that: value")
+    deployment.fault("a", "fail")
+    [left] = diagnosis(deployment.run()).effects
+    assert left == f"cell:{deployment.path('a')} is as it was"
 
 
 def test_a_resource_that_cannot_be_looked_at_fails_and_is_not_touched(
@@ -132,6 +140,7 @@ def test_a_resource_that_cannot_be_looked_at_fails_and_is_not_touched(
     ran = deployment.run()
     assert ran.counts() == {"failed": 1}
     assert "cannot be looked at" in diagnosis(ran).detail
+    assert diagnosis(ran).effects == (f"cell:{deployment.path('a')} is as it was",)
     [row] = deployment.rows().values()
     assert row.state == "failed"
     assert deployment.log("a") == ["apply one"]

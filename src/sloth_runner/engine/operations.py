@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from sloth_runner.core import schema, values
 from sloth_runner.core.address import Address
-from sloth_runner.core.errors import Cancelled, SlothError
+from sloth_runner.core.errors import Cancelled, HostError, SlothError
 from sloth_runner.core.events import ResourceStart
 from sloth_runner.core.host import Host, ReadOnlyHost
 from sloth_runner.core.record import Operation
@@ -103,6 +103,7 @@ class Operations:
             result = await action.run(pipeline.commands.acting(machine, operation, caller))
         except SlothError as error:
             locate(error, address, caller, "action")
+            error.effects = error.effects or _left_by(error, action)
             failure = error
         except asyncio.CancelledError:
             failure = Cancelled(f"{address} was stopped")
@@ -227,6 +228,15 @@ def _binding(action: Action) -> State:
 def _command(action: Action) -> tuple[str, ...]:
     argv = getattr(action, "argv", None) or ()
     return tuple(argv) or (action.title,)
+
+
+def _left_by(error: SlothError, action: Action) -> tuple[str, ...]:
+    """Returns what is known of the traces that a failed action has left."""
+    if action.waits_only:
+        return ("nothing was changed",)
+    if isinstance(error, HostError) and "command" not in error.facts:
+        return ("nothing was run",)
+    return ("what it did before it failed is not undone",)
 
 
 def _reading(caller: Caller, path: str) -> str:

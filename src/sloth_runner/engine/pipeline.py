@@ -34,9 +34,11 @@ from sloth_runner.engine.work import (
     Work,
     carried,
     end_event,
+    left_as,
     locate,
     owed,
     refusals,
+    shown_address,
     told,
     without_host,
 )
@@ -224,6 +226,8 @@ class Pipeline:
             failure = seen if isinstance(seen, SlothError) else item.left_over(after)
         if failure is not None:
             locate(failure, item.address, item.caller)
+            if not failure.effects and not isinstance(seen, Exception):
+                failure.effects = left_as(item, after)
         status = "failed" if failure else status_of(item.change)
         await self.recorder.settle(
             structs.replace(
@@ -302,6 +306,7 @@ class Pipeline:
             raise error
         shown = told(address, error)
         locate(error, shown, caller)
+        error.effects = error.effects or (f"{shown_address(shown)} is as it was",)
         self.counts.add("failed")
         await self.recorder.emit(end_event(shown, caller, "failed", reason=str(error)))
         row = self.recorder.row(address)

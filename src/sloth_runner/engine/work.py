@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from msgspec import Struct, structs
 
 from sloth_runner.core import values
-from sloth_runner.core.address import Address, escaped
+from sloth_runner.core.address import LOCAL, Address, escaped
 from sloth_runner.core.diff import Change, Diff
 from sloth_runner.core.errors import NotConverged, SecretName, SlothError
 from sloth_runner.core.events import ChangeItem, ResourceEnd
@@ -103,6 +103,20 @@ class Work(Struct, frozen=True, kw_only=True):
         )
 
 
+def left_as(item: Work, after: State | None) -> tuple[str, ...]:
+    """Returns what a change that failed has left, by what is seen now."""
+    name = shown_address(item.address)
+    if after == item.seen:
+        return (f"{name} is as it was",)
+    if after is None:
+        return (f"{name} was removed",)
+    if item.seen is None:
+        return (f"{name} was made, and is left as it is now",)
+    names = sorted({*item.seen, *after})
+    moved = [key for key in names if item.seen.get(key) != after.get(key)]
+    return (f"{name} was changed before that: {', '.join(moved)}",)
+
+
 def end_event(address: Address, caller: Caller, outcome: str, **rest: object) -> ResourceEnd:
     """Returns the event that ends the work at an address."""
     return ResourceEnd(
@@ -125,6 +139,11 @@ def without_host(address: Address) -> str:
 def told(address: Address, error: Exception) -> Address:
     """Returns what may be told of an address, which is less where its name may be a secret."""
     return address._replace(name=error.shown) if isinstance(error, SecretName) else address
+
+
+def shown_address(address: Address) -> str:
+    """Returns an address for people, who need not be told that it is on this machine."""
+    return without_host(address) if address.host == LOCAL else str(address)
 
 
 def locate(error: SlothError, address: Address, caller: Caller, what: str = "resource") -> None:

@@ -32,6 +32,9 @@ from sloth_runner.views.report import Report
 from sloth_runner.views.text import Line, Look, Span, clean, line
 from sloth_runner.views.words import count, duration, host_prefix
 
+WRONG_INPUT = 2
+"""The exit code of what touched nothing."""
+
 _RESULTS = {
     "ok": "succeeded",
     "failed": "failed",
@@ -222,6 +225,8 @@ class Human:
             stack = clean(self.start.stack)
             talk(line(" After the fix, the same command goes on: finished work is not repeated."))
             talk(line(f" In full: sloth-runner stack history {stack} {self.start.n}"))
+        if summary.exit == WRONG_INPUT:
+            talk(line(" Nothing was changed."))
 
     def _end_of_plan(self, summary: Summary) -> None:
         shown = any(isinstance(event, ResourceEnd | StackOutput) for event in self._plan)

@@ -79,10 +79,11 @@ class Report(Struct, frozen=True, kw_only=True):
         yield line()
 
     def _facts(self, failure: Diagnostic) -> Iterator[Line]:
-        facts = {k: v for k, v in failure.facts.items() if (k, v) != ("host", "local")}
+        facts = dict(failure.facts)
         outputs = {name: facts.pop(name) for name in _OUTPUTS if name in facts}
         if failure.task and "task" not in facts:
-            facts = {"task": failure.task, **facts}
+            host = {"host": facts.pop("host")} if "host" in facts else {}
+            facts = {**host, "task": failure.task, **facts}
         for name, fact in facts.items():
             if name in ("resource", "action") and isinstance(fact, str):
                 yield self._labelled(name, fact.removeprefix("local/"))
