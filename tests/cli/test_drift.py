@@ -76,6 +76,13 @@ def test_accept_refuses_what_is_not_there(web: Sloth) -> None:
     assert web("stack", "accept", "web", f"local/file:{web.folder}/b").code == 2
 
 
+def test_an_address_that_is_none_begins_no_run(web: Sloth) -> None:
+    before = web("stack", "history", "web", "--json").out
+    for wrong in ("made", "local/file:/nowhere"):
+        assert web("stack", "accept", "web", wrong).code == 2
+    assert web("stack", "history", "web", "--json").out == before
+
+
 def test_drift_of_no_stack_is_an_error(sloth: Sloth) -> None:
     assert sloth("stack", "drift", "nothing").code == 2
 

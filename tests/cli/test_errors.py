@@ -1,5 +1,6 @@
 """Errors: exit codes, help, and what never reaches a terminal."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from sloth_runner.core import errors
 def test_each_error_has_its_exit_code(
     error: BaseException, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sloth_runner.cli.failing._hush", lambda: None)
+    monkeypatch.setattr("sloth_runner.cli.failing.hush", lambda _: None)
     assert explained(error, Settings(db="/nowhere/db"), []) == code
 
 
@@ -93,6 +94,66 @@ def test_a_damaged_record_is_named_and_kept(sloth: Sloth) -> None:
     assert done.code == 6
     assert str(sloth.db) in done.err
     assert sloth.db.read_bytes() == b"not a database" * 100
+
+
+@pytest.mark.parametrize("arguments", [["stack", "list"], ["stack", "show", "x"], ["run", "x"]])
+def test_a_record_that_cannot_be_looked_at_is_no_bug(sloth: Sloth, arguments: list[str]) -> None:
+    done = sloth(*arguments, "--db", f"/tmp/{'x' * 300}")
+    assert done.code == 6
+    assert "cannot be opened for writing: File name too long" in done.err
+
+
+def test_a_full_disk_under_the_output_is_said(sloth: Sloth) -> None:
+    sloth("stack", "new", "web")
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            sloth.argv("stack", "list"), stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 1
+    assert "standard output cannot be written: No space left on device" in done.stderr
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_run_fails_whether_or_not_its_output_is_taken(sloth: Sloth, options: list[str]) -> None:
+    flow = sloth.write('for i = 1, 9 do print(i) end exec.run({ argv = { "false" } })')
+    reading, writing = os.pipe()
+    os.close(reading)
+    for output in (writing, os.open("/dev/full", os.O_WRONLY)):
+        done = subprocess.run(
+            sloth.argv("run", flow, "--yes", *options),
+            stdout=output,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        os.close(output)
+        assert done.returncode == 1
+        assert options or "error[SR2101]: a command failed" in done.stderr
+
+
+def test_a_run_whose_output_is_lost_is_no_success(sloth: Sloth) -> None:
+    flow = sloth.write('file_ops.content({ path = "@/made", content = "x" })')
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            sloth.argv("run", flow, "--yes"), stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert done.returncode == 1
+    assert b"standard output cannot be written" in done.stderr
+    assert (sloth.folder / "made").exists()
+
+
+def test_a_number_that_is_none_is_asked_for_in_words(sloth: Sloth) -> None:
+    for arguments in (["run", "x", "--parallel", "0"], ["stack", "history", "web", "last"]):
+        done = sloth(*arguments)
+        assert done.code == 2
+        assert "expected a whole number from 1" in done.err
+
+
+def test_advice_can_be_pasted_whatever_the_name(sloth: Sloth) -> None:
+    assert "sloth-runner run 'a b' -f" in sloth("stack", "new", "a b").err
+    assert "sloth-runner run 'a b' -f" in sloth("run", "a b").err
+    flow = sloth.write('exec.run({ argv = { "false" } })')
+    assert "stack history 'a b' 1" in sloth("run", "a b", "-f", flow, "--yes").err
 
 
 def test_a_reader_that_has_enough_is_no_error(sloth: Sloth) -> None:

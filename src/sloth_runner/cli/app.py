@@ -9,6 +9,7 @@ import click
 from sloth_runner.cli.failing import explained
 from sloth_runner.cli.lazy import Entry, Group
 from sloth_runner.cli.settings import Settings, global_options
+from sloth_runner.cli.streams import writing
 
 _HERE = "sloth_runner.cli.commands"
 
@@ -84,7 +85,8 @@ def call(argv: Sequence[str]) -> int:
         result = ROOT.main(
             args=list(argv), prog_name="sloth-runner", standalone_mode=False, obj=settings
         )
-        sys.stdout.flush()
+        with writing(sys.stdout):
+            sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except BaseException as error:  # the one place that turns everything into an exit code
         return explained(error, settings, argv)

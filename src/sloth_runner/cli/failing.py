@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sloth_runner.cli.streams import hush
+
 if TYPE_CHECKING:
     from sloth_runner.cli.settings import Settings
     from sloth_runner.core.errors import SlothError
@@ -23,7 +25,7 @@ def explained(error: BaseException, settings: "Settings", argv: Sequence[str]) -
         code = error.code if isinstance(error, SystemExit) else error.exit_code
         return code if isinstance(code, int) else 0
     if isinstance(error, BrokenPipeError):
-        _hush()
+        hush(sys.stdout)
         return 0
     if isinstance(error, KeyboardInterrupt | click.Abort):
         print("\nInterrupted.", file=sys.stderr)  # noqa: T201 - there is nothing else to say
@@ -73,13 +75,6 @@ def _usage(error: click.ClickException) -> "SlothError":
     if not isinstance(error, click.UsageError | click.FileError):
         return UsageError(message)
     return UsageError(message[:1].lower() + message[1:], hint=f"{path} --help")
-
-
-def _hush() -> None:
-    """Lets the interpreter end without a second complaint about the closed pipe."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())
-    os.close(null)
 
 
 def _crashed(error: BaseException, settings: "Settings", argv: Sequence[str]) -> None:

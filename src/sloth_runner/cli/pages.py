@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from sloth_runner.cli.streams import writing
 from sloth_runner.core import values
 from sloth_runner.core.values import Value
 from sloth_runner.views.text import Line, Look, line
@@ -32,13 +33,13 @@ class Pages:
     def out_now(self, *lines: Line) -> None:
         """Writes lines of a result that is still growing, so that a reader sees them now."""
         self.out(*lines)
-        sys.stdout.flush()
+        _flush(sys.stdout)
 
     def talk(self, *lines: Line) -> None:
         """Writes lines of talk: progress, advice, errors."""
-        sys.stdout.flush()
+        _flush(sys.stdout)
         _write(sys.stderr, self.talk_look, lines)
-        sys.stderr.flush()
+        _flush(sys.stderr)
 
     def say(self, text: str) -> None:
         """Writes a sentence of talk, unless that is not wanted."""
@@ -52,9 +53,10 @@ class Pages:
 
     def raw(self, text: str) -> None:
         """Writes text as it is, byte for byte."""
-        sys.stdout.flush()
-        sys.stdout.buffer.write(values.raw(text))
-        sys.stdout.flush()
+        with writing(sys.stdout):
+            sys.stdout.flush()
+            sys.stdout.buffer.write(values.raw(text))
+            sys.stdout.flush()
 
     def report(self, folder: str = "") -> "Report":
         """Returns what writes failure reports to standard error.
@@ -105,8 +107,14 @@ def _without_secrets(source: str) -> str:
 
 
 def _write(stream: TextIO, look: Look, lines: Iterable[Line]) -> None:
-    stream.flush()
-    stream.buffer.write(values.raw("".join(f"{look.paint(one)}\n" for one in lines)))
+    with writing(stream):
+        stream.flush()
+        stream.buffer.write(values.raw("".join(f"{look.paint(one)}\n" for one in lines)))
+
+
+def _flush(stream: TextIO) -> None:
+    with writing(stream):
+        stream.flush()
 
 
 def _look(stream: TextIO, color: str) -> Look:

@@ -3,12 +3,12 @@
 import contextlib
 import datetime
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from sloth_runner.cli.settings import Settings
 from sloth_runner.core.address import escaped
 from sloth_runner.core.errors import UsageError
 from sloth_runner.core.record import Stack
+from sloth_runner.state.database import is_there
 from sloth_runner.state.journal import Journal
 from sloth_runner.state.store import Store
 
@@ -23,7 +23,7 @@ def record(settings: Settings, *, create: bool = False) -> Iterator[Journal]:
 @contextlib.contextmanager
 def record_if_any(settings: Settings) -> Iterator[Journal | None]:
     """Opens the record if there is one: to ask about nothing should not make it."""
-    if not Path(settings.database).exists():
+    if not is_there(settings.database):
         yield None
         return
     with record(settings) as journal:

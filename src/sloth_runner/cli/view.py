@@ -3,20 +3,26 @@
 import datetime
 import sys
 import threading
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, ParamSpec, Protocol
 
 from sloth_runner.cli.pages import Pages, place
 from sloth_runner.cli.settings import Settings
+from sloth_runner.cli.streams import writing
+from sloth_runner.core.errors import SlothError
 from sloth_runner.core.events import Event
 from sloth_runner.core.record import now
+from sloth_runner.views.text import Line
 
 if TYPE_CHECKING:
     from sloth_runner.views.human import Human, Page
-    from sloth_runner.views.terminal import Screen
 
 _DIFF_LINES = 30
 """Lines of each text diff that a person is shown at once; "details" shows all."""
+
+
+P = ParamSpec("P")
+Write = Callable[[Line], None]
 
 
 class View(Protocol):
@@ -30,6 +36,24 @@ class View(Protocol):
 
     def close(self) -> None:
         """Ends what is shown; safe to repeat."""
+
+
+class Lasting:
+    """The output of a run, which goes on when that cannot be written; ``lost`` says why."""
+
+    def __init__(self) -> None:
+        self.lost: SlothError | None = None
+
+    def __call__(self, write: Callable[P, None]) -> Callable[P, None]:
+        """Returns ``write``, which raises no SlothError any more."""
+
+        def written(*args: P.args, **rest: P.kwargs) -> None:
+            try:
+                write(*args, **rest)
+            except SlothError as error:
+                self.lost = error
+
+        return written
 
 
 class Shown:
@@ -64,11 +88,11 @@ class Shown:
 class Lines:
     """JSON lines on standard output; nobody is asked anything."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, output: Lasting) -> None:
         from sloth_runner.views.jsonl import JsonLines
 
         self._lines = JsonLines(
-            _to_stdout, clock=now, quiet=settings.quiet, verbose=settings.verbose
+            output(_to_stdout), clock=now, quiet=settings.quiet, verbose=settings.verbose
         )
         self._lock = threading.Lock()
 
@@ -83,35 +107,45 @@ class Lines:
         """Does nothing: each line is complete."""
 
 
-def view_of(settings: Settings, pages: Pages, *, folder: str = "", stream: bool = True) -> View:
+def view_of(
+    settings: Settings,
+    pages: Pages,
+    *,
+    folder: str = "",
+    stream: bool = True,
+    output: Lasting | None = None,
+) -> View:
     """Returns the view that suits the settings.
 
-    ``folder`` is the workflow's, for its places; ``stream`` allows JSON lines.
+    ``folder`` is the workflow's, for its places; ``stream`` allows JSON lines; ``output``
+    learns when nobody takes them any more.
     """
+    output = output or Lasting()
     if settings.json and stream:
-        return Lines(settings)
+        return Lines(settings, output)
     if settings.watched and not settings.json:
         from sloth_runner.views.terminal import Screen, Terminal
 
         screen = Screen.of(pages.look, pages.talk)
-        terminal = Terminal(_page(pages, folder, screen), screen=screen)
+        terminal = Terminal(_page(pages, folder, screen.out, screen.talk), screen=screen)
         return Shown(terminal, every=0.1)
     from sloth_runner.views.plain import Plain
 
     clock = datetime.datetime.now
-    plain = Plain(_page(pages, folder, None), clock=lambda: clock(datetime.UTC))
+    page = _page(pages, folder, output(pages.out_now), pages.talk)
+    plain = Plain(page, clock=lambda: clock(datetime.UTC))
     return Shown(plain, every=5.0)
 
 
-def _page(pages: Pages, folder: str, screen: "Screen | None") -> "Page":
+def _page(pages: Pages, folder: str, out: Write, talk: Write) -> "Page":
     from sloth_runner.views.human import Page
     from sloth_runner.views.plan import PlanText
 
     settings = pages.settings
-    limit = _DIFF_LINES if screen is not None and not settings.verbose else None
+    limit = _DIFF_LINES if settings.watched and not settings.verbose else None
     return Page(
-        out=pages.out_now if screen is None else screen.out,
-        talk=pages.talk if screen is None else screen.talk,
+        out=out,
+        talk=talk,
         look=pages.look,
         report=pages.report(folder),
         plan=PlanText(look=pages.look, place=place, diff_lines=limit),
@@ -121,5 +155,6 @@ def _page(pages: Pages, folder: str, screen: "Screen | None") -> "Page":
 
 
 def _to_stdout(data: bytes) -> None:
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+    with writing(sys.stdout):
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()

@@ -14,11 +14,12 @@ import msgspec
 from msgspec import Struct, field
 
 from sloth_runner.cli.asking import Interruption, asked
+from sloth_runner.cli.counts import COUNT
 from sloth_runner.cli.durations import DURATION
 from sloth_runner.cli.pages import Pages
 from sloth_runner.cli.records import meant, no_stack, record_if_any
 from sloth_runner.cli.settings import Settings
-from sloth_runner.cli.view import View, view_of
+from sloth_runner.cli.view import Lasting, View, view_of
 from sloth_runner.core import values
 from sloth_runner.core.errors import Cancelled, SlothError, UsageError
 from sloth_runner.core.events import Diagnostic, Event, StreamStart, Summary, Warned
@@ -63,7 +64,7 @@ def options(function: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--inventory", metavar="FILE", help="Where hosts are described."),
             click.option(
                 "--parallel",
-                type=click.IntRange(min=1),
+                type=COUNT,
                 default=8,
                 show_default=True,
                 help="Tasks at the same time.",
@@ -149,12 +150,13 @@ def _recorded(name: str, settings: Settings) -> Target:
         raise _nothing(name, [stack.name for stack in stacks], settings)
     if stack.workflow is None:
         raise UsageError(
-            f'stack "{name}" has no workflow yet', hint=f"sloth-runner run {name} -f FILE.lua"
+            f'stack "{name}" has no workflow yet',
+            hint=f"sloth-runner run {shlex.quote(name)} -f FILE.lua",
         )
     if not Path(stack.workflow).is_file():
         raise UsageError(
             f'the workflow of stack "{name}" was {stack.workflow}, which is not there any more',
-            hint=f"sloth-runner run {name} -f FILE.lua",
+            hint=f"sloth-runner run {shlex.quote(name)} -f FILE.lua",
         )
     return Target(file=stack.workflow, stack=name)
 
@@ -164,7 +166,7 @@ def _nothing(name: str, stacks: Sequence[str], settings: Settings) -> UsageError
         error = no_stack(name, stacks, settings)
         return UsageError(
             f'there is no file "{name}", and no stack of that name{meant(name, stacks)}',
-            hint=f"sloth-runner run {name} -f FILE.lua makes the stack; {error.hint}",
+            hint=f"sloth-runner run {shlex.quote(name)} -f FILE.lua makes the stack; {error.hint}",
         )
     folder = Path(name).parent
     near = ""
@@ -267,7 +269,8 @@ class Carried:
     """Carries out a run or a plan and tells a view; answers with the exit code."""
 
     def __init__(self, settings: Settings, folder: str, *, ask: bool, detailed: bool) -> None:
-        self._view: View = view_of(settings, Pages(settings), folder=folder)
+        self._output = Lasting()
+        self._view: View = view_of(settings, Pages(settings), folder=folder, output=self._output)
         self._ask = ask
         self._detailed = detailed
         self._interruption = Interruption()
@@ -285,7 +288,10 @@ class Carried:
         finally:
             self._view.close()
             self._interruption.close()
-        return 0 if self._ended is None else self._ended.exit
+        code = 0 if self._ended is None else self._ended.exit
+        if self._output.lost is not None and code == 0:
+            raise self._output.lost
+        return code
 
     def _hooks(self) -> Hooks:
         from sloth_runner.lua.templates import render

@@ -6,6 +6,7 @@
 
 import contextlib
 import dataclasses
+import shlex
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, cast
@@ -110,7 +111,8 @@ class Drift:
         """
         async with self._opened("accept", wait) as tools:
             accepted = []
-            for row in [_named(tools, written) for written in addresses]:
+            for written in addresses:
+                row = named(list(tools.recorder.rows.values()), written, self._name)
                 await self._take(tools, row)
                 accepted.append(row.address)
             return accepted
@@ -322,15 +324,19 @@ def _differences(
     return tuple(found)
 
 
-def _named(tools: Tools, written: str) -> ResourceRow:
+def named(rows: Sequence[ResourceRow], written: str, stack: str) -> ResourceRow:
+    """Returns the row of an address, a module's own before a registration.
+
+    Raises UsageError for what is no address, and for one that is not recorded.
+    """
     address = Address.parse(written)
-    row = tools.recorder.row(address) or tools.recorder.row(address, registered=True)
-    if row is None:
+    found = [row for row in rows if row.address == address]
+    if not found:
         raise UsageError(
-            f"{address} is not recorded in stack {tools.recorder.stack.name}",
-            hint=f"sloth-runner stack resources {tools.recorder.stack.name} lists what is",
+            f"{address} is not recorded in stack {stack}",
+            hint=f"sloth-runner stack resources {shlex.quote(stack)} lists what is",
         )
-    return row
+    return min(found, key=lambda row: row.registered)
 
 
 async def _as_seen(tools: Tools, resource: Any, seen: State | None, host: str) -> Resource:

@@ -34,6 +34,7 @@ from sloth_runner.engine.recover import settle_doubts
 from sloth_runner.engine.scheduler import Ended
 from sloth_runner.engine.stopping import OnStop, Stop, stoppable
 from sloth_runner.engine.workshop import LoadProgram, Settings, Tools, Workshop
+from sloth_runner.state.database import is_there
 from sloth_runner.state.journal import Journal
 from sloth_runner.state.store import Store
 
@@ -256,7 +257,7 @@ class Session:
         """Opens the database; a plan without one works on an empty one that is thrown away."""
         with contextlib.ExitStack() as stack:
             path = self.spec.db
-            if self.spec.mode == "plan" and not Path(path).exists():
+            if self.spec.mode == "plan" and not is_there(path):
                 import tempfile  # and with it five more modules, which few runs need
 
                 folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="sloth-plan-"))

@@ -35,6 +35,16 @@ def folder_of(path: str) -> str:
     return f"{path}.d"
 
 
+def is_there(path: str) -> bool:
+    """Whether there is a database at ``path``; raises RecordError where nobody lets us look."""
+    with failures.explaining_files(path):
+        try:
+            Path(path).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+    return True
+
+
 def connect(
     path: str, *, create: bool = True, migrations: Sequence[Path] = (MIGRATIONS,)
 ) -> sqlite3.Connection:
@@ -59,7 +69,7 @@ def connect(
 
 def _prepare(path: str, *, create: bool) -> None:
     with failures.explaining_files(path):
-        if not os.path.lexists(path):
+        if not is_there(path):
             if not create:
                 raise UsageError(
                     f"there is no record at {escaped(path)}",

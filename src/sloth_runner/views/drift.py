@@ -1,5 +1,6 @@
 """What drifted, as text: recorded against actual, property by property, and since when."""
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
@@ -99,9 +100,9 @@ class DriftText(Struct, frozen=True, kw_only=True):
     def _advice(self, found: Found) -> Iterator[Line]:
         if found.fixed or not (found.drifted or found.missing):
             return
-        stack = clean(found.stack)
+        stack = shlex.quote(clean(found.stack))
         yield line(f" Put back:    sloth-runner stack drift {stack} --fix")
         if found.drifted:
             event = found.drifted[0]
-            address = f"{event.host}/{event.res}"
-            yield line(f" Keep as is:  sloth-runner stack accept {stack} '{address}'")
+            address = shlex.quote(f"{event.host}/{event.res}")
+            yield line(f" Keep as is:  sloth-runner stack accept {stack} {address}")

@@ -1,5 +1,6 @@
 """What a person is told of a run or a plan, whatever the page: the common part of two views."""
 
+import shlex
 import threading
 from collections.abc import Callable, Sequence
 
@@ -222,7 +223,7 @@ class Human:
         for one in self.page.report.all(failures):
             talk(one)
         if self.applying and self.start is not None and summary.exit == 1:
-            stack = clean(self.start.stack)
+            stack = shlex.quote(clean(self.start.stack))
             talk(line(" After the fix, the same command goes on: finished work is not repeated."))
             talk(line(f" In full: sloth-runner stack history {stack} {self.start.n}"))
         if summary.exit == WRONG_INPUT:

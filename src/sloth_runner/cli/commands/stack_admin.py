@@ -1,5 +1,7 @@
 """``sloth-runner stack new`` and ``stack delete``."""
 
+import shlex
+
 import click
 
 from sloth_runner import __version__
@@ -34,7 +36,7 @@ def new(context: click.Context, name: str, description: str) -> None:
         pages.json({"name": stack.name, "id": stack.id, "created_at": stack.created_at})
     elif not settings.quiet:
         pages.out(line(f"made stack {name} in {clean(settings.database)}"))
-        pages.say(f"next: sloth-runner run {name} -f WORKFLOW.lua")
+        pages.say(f"next: sloth-runner run {shlex.quote(name)} -f WORKFLOW.lua")
 
 
 @click.command("delete", cls=Command)

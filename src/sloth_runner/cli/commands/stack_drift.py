@@ -20,7 +20,7 @@ from sloth_runner.core.errors import UsageError
 from sloth_runner.core.events import Event, ResourceDrift, StreamStart, Summary
 from sloth_runner.core.record import ResourceRow
 from sloth_runner.engine.diagnostics import diagnose
-from sloth_runner.engine.drift import Drift, DriftReport
+from sloth_runner.engine.drift import Drift, DriftReport, named
 from sloth_runner.engine.interrupts import Interrupts
 from sloth_runner.engine.workshop import Settings as Looking
 from sloth_runner.state.store import Store
@@ -118,7 +118,7 @@ def accept(context: click.Context, name: str, addresses: tuple[str, ...], wait: 
 
     with record(settings) as journal:
         rows = journal.look(read)
-    chosen = [one for written in addresses for one in _matching(written, rows)]
+    chosen = [one for written in addresses for one in _matching(written, rows, name)]
     looking = Looking(db=settings.database)
     checking = Drift(looking, name, publish=lambda _: None, argv=_argv(), load=loaded)
     accepted = asyncio.run(checking.accept(list(dict.fromkeys(chosen)), wait=wait))
@@ -133,11 +133,11 @@ def _argv() -> str:
     return shlex.join(("sloth-runner", *sys.argv[1:]))
 
 
-def _matching(written: str, rows: Sequence[ResourceRow]) -> list[str]:
+def _matching(written: str, rows: Sequence[ResourceRow], stack: str) -> list[str]:
     """Returns the addresses that ``written`` means; a pattern means drifted ones only."""
     known = {str(row.address) for row in rows}
     if written in known or not any(sign in written for sign in "*?"):
-        return [written]
+        return [str(named(rows, written, stack).address)]
     drifted = [str(row.address) for row in rows if row.state == "drift"]
     found = [address for address in drifted if fnmatch.fnmatchcase(address, written)]
     if not found:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import click
 
+from sloth_runner.cli.counts import COUNT
 from sloth_runner.cli.lazy import Command
 from sloth_runner.cli.pages import Pages, place
 from sloth_runner.cli.records import present, record, the_stack
@@ -29,8 +30,8 @@ _SIGNS = {"created": "+", "changed": "~", "removed": "-", "ran": ">", "failed": 
 
 @click.command("history", cls=Command)
 @click.argument("name")
-@click.argument("run", type=click.IntRange(min=1), required=False)
-@click.option("--limit", type=click.IntRange(min=1), help="Only the newest so many.")
+@click.argument("run", type=COUNT, required=False)
+@click.option("--limit", type=COUNT, help="Only the newest so many.")
 @click.pass_context
 def command(context: click.Context, name: str, run: int | None, limit: int | None) -> None:
     """List the runs of a stack, the newest first; with RUN, show that one in full."""
