@@ -330,8 +330,8 @@ run(["sh", "-c", sys.argv[1]], on_started=lambda *found: print(*found, flush=Tru
 def controller(tmp_path: Path) -> "subprocess.Popen[str]":
     """A process that runs a command which prints for a second, and then leaves a mark."""
     script = (
-        f"touch '{tmp_path}/begun'; for n in 1 2 3 4 5; do echo a line; sleep 0.1; done; "
-        f"touch '{tmp_path}/end'; sleep 30"
+        f"sleep 30 & touch '{tmp_path}/begun'; for n in 1 2 3 4 5; do echo a line; sleep 0.1; "
+        f"done; touch '{tmp_path}/end'; wait"
     )
     folder = str(Path(primitives.__file__).parent)
     return subprocess.Popen(
