@@ -210,6 +210,7 @@ def test_a_mistake_in_the_syntax_is_told_in_the_words_of_lua(bench: Bench) -> No
         bench.load("local a = 1\nlocal b = = 2\n")
     assert short(caught.value.location) == "deploy.lua:2"
     assert caught.value.detail == "unexpected symbol near '='"
+    assert (caught.value.title, caught.value.code) == ("syntax error", "SR1001")
 
 
 def test_a_file_that_is_not_there_is_wrong_input(bench: Bench) -> None:

@@ -47,6 +47,7 @@ def test_facts_are_gathered_when_they_are_read_and_once_in_a_task(bench: Bench) 
         task({ name = "a", run = function()
             print(facts.os.id, facts.n, facts.missing)
             for key in pairs(facts) do print(key) end
+            print(json.encode(facts))
             print(pcall(function() facts.x = 1 end))
         end })
         task({ name = "b", run = function() end })
@@ -57,6 +58,7 @@ def test_facts_are_gathered_when_they_are_read_and_once_in_a_task(bench: Bench) 
     assert [name for name, _, _ in bench.context.called] == ["facts"]
     assert bench.context.lines[0] == "debian\t2\tnil"
     assert sorted(bench.context.lines[1:3]) == ["n", "os"]
+    assert bench.context.lines[3] == '{"n":2,"os":{"id":"debian"}}'
 
 
 def test_values_are_there_to_be_read(bench: Bench) -> None:
@@ -143,7 +145,8 @@ def test_a_pure_function_gives(bench: Bench, expression: str, expected: object) 
         ("json.decode({})", "json.decode takes text, not a table"),
         ("json.decode()", "the text is missing"),
         ("json.encode(1, 2)", "json.encode takes 1 argument, not 2"),
-        ("json.encode(print)", "json.encode: the value it is a function"),
+        ("json.encode(print)", "json.encode: the value is a function"),
+        ("json.encode({ a = print })", "json.encode: a is a function"),
         ("yaml.decode('a: [')", "yaml.decode: "),
         (
             "yaml.decode('!!python/object/apply:os.system [id]')",

@@ -3,7 +3,8 @@
     SlothError
       UsageError          wrong input; nothing was touched            exit 2
         ParamError        a parameter of a call
-        WorkflowError     the workflow: syntax, graph, names
+        WorkflowError     the workflow: graph, names
+          SyntaxMistake   what is no Lua
       TaskError           something failed while it was being done     exit 1
         CommandFailed     a command ended with another code than 0
         NotConverged      applied, looked again, and it does not match
@@ -84,6 +85,11 @@ class ParamError(UsageError):
 class WorkflowError(UsageError):
     title = "wrong workflow"
     code = "SR1300"
+
+
+class SyntaxMistake(WorkflowError):
+    title = "syntax error"
+    code = "SR1001"
 
 
 class ConflictError(UsageError):

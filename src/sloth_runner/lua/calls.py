@@ -136,7 +136,7 @@ class _Declared:
         field = self._written.get(written)
         if field is None or written == function.source or written in function.beside:
             return value
-        return self._checked(self._params[field], value, node)
+        return self._checked(written, self._params[field], value, node)
 
     def _convert_each(self, table: Node) -> Value:
         param = self._params[self._written[self._function.first]]
@@ -145,17 +145,17 @@ class _Declared:
             self._report(table, "SR1204", message, "")
             return _WRONG
         checked = [
-            self._checked(param, literal(entry.value), entry.value)
+            self._checked(param.name, param, literal(entry.value), entry.value)
             for entry in entries(table)
             if literal(entry.value) is not UNKNOWN
         ]
         return _WRONG if any(one is _WRONG for one in checked) else UNKNOWN
 
-    def _checked(self, param: Param, value: Value, node: Node) -> Value:
+    def _checked(self, written: str, param: Param, value: Value, node: Node) -> Value:
         try:
             param.convert(value)
         except WrongValue as wrong:
-            self._report(node, "SR1204", f'"{param.name}": {wrong}', "")
+            self._report(node, "SR1204", f'"{written}": {wrong}', "")
             return _WRONG
         return value
 

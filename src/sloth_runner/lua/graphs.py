@@ -93,6 +93,9 @@ def check_declarations(uses: Iterable[Use], report: Report, *, outside: bool) ->
         arguments = argument_nodes(use.call)
         if not arguments or arguments[0].type != "table_constructor":
             graph.open |= use.name == "task"
+            if arguments and literal(arguments[0]) is not UNKNOWN:
+                message = f"{use.name} takes a table"
+                report(arguments[0], "SR1204", message, f'{use.name}({{ name = "..." }})')
             continue
         if use.name == "task":
             _task(arguments[0], graph, report)

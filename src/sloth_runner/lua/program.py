@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from sloth_runner.core.errors import Location, UsageError, WorkflowError
+from sloth_runner.core.errors import Location, SyntaxMistake, UsageError
 from sloth_runner.core.values import Value
 from sloth_runner.engine.program import (
     MAIN,
@@ -61,8 +61,8 @@ class LuaProgram:
 
         ``max_memory`` in bytes. ``seed`` is that of ``math.random`` (None: another each
         time), ``clock`` what ``os.time`` answers, in seconds since 1970 (None: the real
-        time). Raises UsageError for a file that cannot be read, and WorkflowError with
-        the position of a mistake in its syntax.
+        time). Raises UsageError for a file that cannot be read, and SyntaxMistake with
+        the place of a mistake in its syntax.
         """
         full = posixpath.normpath(posixpath.join(str(Path.cwd()), path))
         try:
@@ -190,8 +190,8 @@ def _result(ended: Ended) -> TaskResult:
     return TaskResult(value=ended.value, skipped=ended.skipped, unpredicted=ended.unpredicted)
 
 
-def _syntax_error(why: str, file: str) -> WorkflowError:
+def _syntax_error(why: str, file: str) -> SyntaxMistake:
     found = re.fullmatch(r"(?s)[^\n]*?:(\d+): (.*)", why)
     if found is None:
-        return WorkflowError(why, location=Location(file, 1))
-    return WorkflowError(found[2], location=Location(file, int(found[1])))
+        return SyntaxMistake(why, location=Location(file, 1))
+    return SyntaxMistake(found[2], location=Location(file, int(found[1])))

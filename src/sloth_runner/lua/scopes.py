@@ -100,7 +100,8 @@ class _Walk:
             self.names.outside |= text_of(node) == "_ENV"
 
     def _is_local(self, name: str) -> bool:
-        return any(name in scope for scope in self._scopes)
+        # In an environment of its own, every name is a field of that.
+        return any(name in scope or "_ENV" in scope for scope in self._scopes)
 
     def _local(self, node: Node) -> None:
         statement = node.named_children[0] if node.named_children else None

@@ -51,6 +51,10 @@ def _syntax_error(source: Source, file: str) -> Problem | None:
     text = values.text(bytes(why))
     parts = re.fullmatch(r"(?s)[^:]*:(\d+): (.*)", text)
     line, message = (int(parts[1]), parts[2]) if parts else (1, text)
+    # Where the whole block had to be read first, Lua names the line of the statement at the end.
+    meant_line = re.search(r"^(?:no visible label|break outside).* at line (\d+)$", message)
+    if meant_line is not None:
+        line = int(meant_line[1])
     column, length = _column(source, line, message)
     return Problem(
         file=file, line=line, column=column, length=length, code="SR1001", message=message
@@ -60,7 +64,7 @@ def _syntax_error(source: Source, file: str) -> Problem | None:
 def _column(source: Source, line: int, message: str) -> tuple[int, int]:
     """Returns column and length of the token that Lua complains of, or of the broken tree."""
     text = values.text(source.lines[line - 1]) if line <= len(source.lines) else ""
-    token = re.search(r"near '(.+)'$", message, re.DOTALL)
+    token = re.search(r"(?:near|unknown attribute) '(.+)'$", message, re.DOTALL)
     if token is not None:
         first = token[1].split("\n", 1)[0]
         at = text.find(first)
@@ -135,7 +139,10 @@ class _Findings:
 
     def _check_function(self, use: Use) -> None:
         outer, _, name = use.name.rpartition(".")
-        if not outer or not self._is_ours(use):
+        if not self._is_ours(use):
+            return
+        if not outer:
+            self._check_module(use)
             return
         known = vocabulary.vocabulary().modules.get(outer)
         if known is None and use.call is not None:
@@ -146,6 +153,15 @@ class _Findings:
         guess = near(name, known)
         advice = f'; did you mean "{outer}.{guess}"?' if guess else ""
         self._report(use.node, "SR1202", f'there is no "{use.name}"{advice}', f"there is: {shown}")
+
+    def _check_module(self, use: Use) -> None:
+        """Reports a module that is called as if it were a function."""
+        ours = vocabulary.vocabulary()
+        if use.call is None or use.name not in ours.modules or use.name in vocabulary.LIBRARY:
+            return
+        shown = ", ".join(f"{use.name}.{one}" for one in sorted(ours.modules[use.name]))
+        message = f'"{use.name}" is a module, not a function'
+        self._report(use.node, "SR1202", message, f"there is: {shown}")
 
     def _check_undefined(self) -> None:
         known = vocabulary.vocabulary().names | self._names.written.keys()

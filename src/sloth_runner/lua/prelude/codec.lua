@@ -250,7 +250,8 @@ local READ = {
   [0xcc] = get_text("B"), [0xcd] = get_text(">I2"), [0xce] = get_text(">I4"),
   [0xcf] = function(data, at)
     local value, after = unpack(">i8", data, at)
-    return value < 0 and value + 2.0 ^ 64 or value, after
+    -- Halved with its last bit kept in sight, so that it is rounded once and not twice.
+    return value < 0 and (value >> 1 | value & 1) * 2.0 or value, after
   end,
   [0xd0] = get_text("b"), [0xd1] = get_text(">i2"), [0xd2] = get_text(">i4"),
   [0xd3] = get_text(">i8"),

@@ -6,6 +6,7 @@ local globals, type, format, concat, next = raw.globals, raw.type, raw.format, r
 local tostring, select, error, min, sub = raw.tostring, raw.select, raw.error, raw.min, raw.sub
 local setmetatable, rawget, rawset, pcall = raw.setmetatable, raw.rawget, raw.rawset, raw.pcall
 local match, gmatch, byte, sort = raw.match, raw.gmatch, raw.byte, raw.sort
+local rawequal = raw.rawequal
 local operate, complain, where = S.operate, S.complain, S.where
 
 local modules = {} -- name of a module -> its table
@@ -83,7 +84,9 @@ local function call(name, functions, ...)
   local ok, bytes = pcall(S.encode_arguments, functions, select("#", ...), ...)
   if not ok then
     if type(bytes) == "table" and bytes.not_data then
-      complain(format("%s: a parameter %s", name, bytes.not_data))
+      local root = match(bytes.not_data, "^it (.*)")
+      complain(format("%s: %s", name,
+        root and "a parameter " .. root or "parameter " .. bytes.not_data))
     end
     error(bytes, 0)
   end
@@ -105,25 +108,24 @@ local function define_type(...)
 end
 
 -- Facts are gathered when they are read first, once in an attempt of a task.
-local function facts_table()
-  local function all()
-    local attempt = S.current.attempt
-    attempt.facts = attempt.facts or call("facts", nil)
-    return attempt.facts
-  end
-  return setmetatable({}, {
-    __index = function(_, key) return all()[key] end,
-    __pairs = function() return next, all(), nil end,
-    __newindex = function() complain("facts cannot be changed") end,
-    __metatable = false,
-  })
+local facts = {}
+local function gathered()
+  local attempt = S.current.attempt
+  attempt.facts = attempt.facts or call("facts", nil)
+  return attempt.facts
 end
+setmetatable(facts, {
+  __index = function(_, key) return gathered()[key] end,
+  __pairs = function() return next, gathered(), nil end,
+  __newindex = function() complain("facts cannot be changed") end,
+  __metatable = false,
+})
 
 -- Makes what the engine offers visible, once its names are known.
 function S.install(info)
   for _, name in raw.ipairs(info.functions) do
     if name == "facts" then
-      globals.facts = facts_table()
+      globals.facts = facts
     elseif name == "resource.define" then
       rawset(module("resource"), "define", define_type)
     elseif name ~= "os.execute" and name ~= "io.popen" and name ~= "resource.ensure" then
@@ -137,11 +139,13 @@ end
 -- Pure modules: Python does the work, with nothing but the values that it is given.
 
 local function pure(name)
-  return function(...)
-    local ok, bytes = pcall(S.encode_arguments, nil, select("#", ...), ...)
+  return function(first, ...)
+    if rawequal(first, facts) then first = gathered() end -- what is encoded cannot be asked for then
+    local ok, bytes = pcall(S.encode_arguments, nil, select("#", ...) + 1, first, ...)
     if not ok then
       if type(bytes) == "table" and bytes.not_data then
-        complain(format("%s: the value %s", name, bytes.not_data))
+        local root = match(bytes.not_data, "^it (.*)")
+        complain(format("%s: %s", name, root and "the value " .. root or bytes.not_data))
       end
       error(bytes, 0)
     end
