@@ -203,3 +203,20 @@ def test_a_user_is_made_once_by_many_goroutines(host: Machine) -> None:
     ]
     assert summary(host, lua)["unchanged"] == 10
     host.sh("for n in 1 2 3 4 5; do userdel u$n; groupdel g$n 2>/dev/null; done; true")
+
+
+def test_an_ordinary_user_is_told_that_root_is_needed(host: Machine) -> None:
+    host.sh("useradd --create-home ada")
+    calls = (
+        'user.create("appuser")',
+        'systemd.restart("cron")',
+        'pkg.install("hello")',
+        'file_ops.content({ path = "/etc/mine", content = "" })',
+        'exec.run({ cmd = "id", user = "root" })',
+    )
+    for call in calls:
+        host.write("/home/ada/one.lua", call)
+        done = host.sloth("run", "one.lua", "--yes", user="ada", cwd="/home/ada", check=False)
+        assert done.returncode == 1
+        assert "run as root" in done.stderr
+        assert "effect" in done.stderr

@@ -5,6 +5,7 @@ Everything else is spelled with these two. Implementations live in ``hosts``.
 """
 
 import abc
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -303,6 +304,17 @@ def command_failed(result: CommandResult, *, host: str) -> CommandFailed:
             "stdout": tail(result.stdout),
         },
     )
+
+
+RIGHTS = "run as root, for example with sudo"
+_NO_RIGHTS = re.compile(
+    r"permission denied|access denied|are you root|not permitted", re.IGNORECASE
+)
+
+
+def rights_hint(result: CommandResult) -> str:
+    """Returns the advice for a program that says that it may not do its work, or nothing."""
+    return RIGHTS if _NO_RIGHTS.search(result.stderr) else ""
 
 
 def tail(output: str, lines: int = 20) -> str:

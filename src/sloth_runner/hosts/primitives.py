@@ -131,7 +131,7 @@ def _refusal(verb: str, path: Any, error: Exception) -> Refused:
     code = errno.errorcode.get(error.errno or 0, "EIO")
     hint = ""
     if code in ("EACCES", "EPERM") and os.geteuid() != 0:
-        hint = f"this needs more rights than {Names().user(os.geteuid())!r} has"
+        hint = f"this needs more rights than {Names().user(os.geteuid())!r} has: run as root"
     elif code in ("EACCES", "EPERM"):
         hint = "root was refused: see lsattr (immutable files), mount options and containers"
     return Refused(code, f"{about}: {error.strerror or error}", hint)
@@ -760,7 +760,11 @@ def _walk(walk: _Walk, pending: list[bytes], path: str, follow: bool) -> bytes:
             if not pending:
                 return name
             missing = _shown(os.path.join(walk.at, name))
-            raise Refused("ENOENT", f"the directory {missing} does not exist") from None
+            raise Refused(
+                "ENOENT",
+                f"the directory {missing} does not exist",
+                "make it first, for example with file_ops.directory",
+            ) from None
         entered = False
         try:
             seen = os.fstat(child)
@@ -2071,7 +2075,7 @@ def _account(user: str) -> Any:
         raise Refused(
             "EPERM",
             f"{Names().user(os.geteuid())} may not run a command as {account.pw_name}",
-            "run as root",
+            "run as root, for example with sudo",
         )
     return account
 

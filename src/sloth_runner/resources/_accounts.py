@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sloth_runner.core.errors import InUse, ParamError, SlothError
-from sloth_runner.core.host import Host, Request, command_failed
+from sloth_runner.core.host import Host, Request, command_failed, rights_hint
 from sloth_runner.core.values import State
 
 EXCLUSIVE = "accounts"
@@ -146,7 +146,7 @@ async def change(host: Host, argv: Sequence[str], *, done: Sequence[int] = (0,))
             hint="end them first, for example with loginctl terminate-user",
             facts=failed.facts,
         )
-    failed.hint = _HINTS.get((argv[0], result.exit_code), "")
+    failed.hint = rights_hint(result) or _HINTS.get((argv[0], result.exit_code), "")
     raise failed
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec import Struct, field
 
 from sloth_runner.core.errors import InUse, TaskError
-from sloth_runner.core.host import CommandResult, command_failed, tail
+from sloth_runner.core.host import RIGHTS, CommandResult, command_failed, rights_hint, tail
 from sloth_runner.resources import _dpkg
 
 _STATUS_FILE = "/var/lib/dpkg/status"
@@ -22,7 +22,6 @@ _LOCKED = re.compile(
 _HOLDER = re.compile(
     r"held by process (?P<pid>\d+)(?: \((?P<what>[^)]*)\))?|with pid (?P<dpkg>\d+)"
 )
-_NOT_ROOT = re.compile(r"are you root|permission denied", re.IGNORECASE)
 _NOT_FETCHED = re.compile(
     r"^(?:[EW]: (?:Failed to fetch|Unable to fetch|GPG error|An error occurred during the sig)"
     r"|E: The repository).*",
@@ -172,9 +171,9 @@ def _reasons(result: CommandResult) -> Iterable[tuple[bool, str, str]]:
     )
     yield bool(fetch_problems(result)), "packages could not be fetched", UPDATE_HINT
     yield (
-        _NOT_ROOT.search(err) is not None,
+        bool(rights_hint(result)),
         "packages can be changed by root only",
-        "run as root",
+        RIGHTS,
     )
 
 

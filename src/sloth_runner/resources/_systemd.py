@@ -12,7 +12,14 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 
 from sloth_runner.core.errors import CommandFailed, ParamError, TaskError, TaskTimedOut
-from sloth_runner.core.host import Command, CommandResult, Host, command_failed, tail
+from sloth_runner.core.host import (
+    Command,
+    CommandResult,
+    Host,
+    command_failed,
+    rights_hint,
+    tail,
+)
 from sloth_runner.core.schema import Seconds
 
 TIMEOUT = Seconds(30.0)
@@ -222,7 +229,9 @@ async def systemctl(
         raise
     if check and not result.ok:
         await _check_booted(host)
-        raise command_failed(result, host=host.name)
+        failed = command_failed(result, host=host.name)
+        failed.hint = rights_hint(result)
+        raise failed
     return result
 
 
@@ -317,7 +326,8 @@ async def _failure(
         "status": tail(status.stdout),
         "journal": tail(journal.stdout),
     }
-    return CommandFailed(f"{verb} of {full} on {host.name}: it {why}", facts=facts)
+    hint = rights_hint(result) if result is not None else ""
+    return CommandFailed(f"{verb} of {full} on {host.name}: it {why}", facts=facts, hint=hint)
 
 
 async def stop(
