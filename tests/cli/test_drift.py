@@ -59,6 +59,8 @@ def test_fix_puts_everything_back(web: Sloth) -> None:
     assert "No drift" in web("stack", "drift", "web").out
     assert web("stack", "drift", "web", "-q").out == ""
     assert states(web) == ["applied", "applied"]
+    listed = web("stack", "resources", "web", "--json").json
+    assert [row["location"].rpartition(":")[2] for row in listed] == ["3", "4"]
 
 
 def test_accept_takes_the_actual_values(web: Sloth) -> None:

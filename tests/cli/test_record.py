@@ -58,6 +58,9 @@ def test_show_tells_the_whole_stack(web: Sloth) -> None:
 
 def test_what_is_no_longer_declared_is_shown_and_stays(web: Sloth) -> None:
     shorter = TWO_FILES.replace("file_ops.content", "local _ = { } -- ")
+    planned = web("plan", web.write(shorter))
+    assert f" No longer declared, kept\n   · file:{web.folder}/made/one  last at " in planned.out
+    assert web("plan", web.write(shorter), "--json").events[-1]["orphaned"] == 1
     assert web("run", web.write(shorter), "--yes").code == 0
     assert "No longer declared, kept" in web("stack", "show", "web").out
     [orphan] = web("stack", "resources", "web", "--state", "orphaned", "--json").json
@@ -177,4 +180,13 @@ def test_workflows_and_the_command_share_keys(sloth: Sloth) -> None:
     sloth("state", "set", "color", "red")
     flow = sloth.write('print("it is " .. state.get("color")); state.set("seen", true)')
     assert "it is red" in sloth("run", flow, "--yes").out
+    sloth("state", "set", "count", "41")
+    count = sloth.write('print("it is " .. state.increment("count"))', "count.lua")
+    assert "it is 42" in sloth("plan", count, "-v").out
+    assert "it is 42" in sloth("run", count, "--yes").out
+    letters = sloth.write('state.increment("color")', "letters.lua")
+    for command in (["plan"], ["run", "--yes"]):
+        refused = sloth(*command, letters)
+        assert refused.code == 2
+        assert "is no whole number" in refused.err
     assert sloth("state", "get", "seen").out == "true\n"

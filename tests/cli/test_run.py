@@ -159,6 +159,46 @@ def test_a_failure_says_what_was_not_changed(sloth: Sloth, call: str, code: int,
     assert said.replace("@", str(sloth.folder)) in done.err
 
 
+def test_a_host_that_is_not_known_is_refused_before_anything(sloth: Sloth) -> None:
+    flow = sloth.write(ONE_FILE)
+    for options in (["--host", "web1"], ["--inventory", "absent.yaml"]):
+        for command in (["run", "--yes"], ["plan"]):
+            done = sloth(*command, flow, *options)
+            assert done.code == 2
+            assert options[1] in done.err
+    assert not sloth.db.exists()
+    assert not (sloth.folder / "made").exists()
+    assert sloth("run", flow, "--yes", "--host", "local").code == 0
+
+
+def test_another_path_is_warned_about_once(sloth: Sloth) -> None:
+    sloth("run", sloth.write(ONE_FILE), "--yes")
+    moved = sloth.write(ONE_FILE, "moved.lua")
+    for command in (["run", "--yes"], ["plan"]):
+        assert sloth(*command, moved).err.count("was made by") == 1
+    first, second, *_ = sloth("run", moved, "--yes", "--json").events
+    assert (first["type"], second["type"]) == ("stream.start", "warning")
+
+
+def test_what_is_declared_elsewhere_now_is_recorded_there(sloth: Sloth) -> None:
+    sloth("run", sloth.write(ONE_FILE), "--yes")
+    assert "Nothing to do" in sloth("run", sloth.write(f"\n\n{ONE_FILE}"), "--yes").out
+    [row] = sloth("stack", "resources", "web", "--json").json
+    assert row["location"] == f"{sloth.folder}/site.lua:6"
+
+
+def test_a_plan_says_in_short_where_it_cannot_go_on(sloth: Sloth) -> None:
+    done = sloth("plan", sloth.write('print(exec.run("date").stdout)'))
+    assert "task main: past site.lua:1 (output of exec.run)" in done.out
+
+
+def test_a_wrong_call_in_a_plan_exits_2_whatever_else_is_planned(sloth: Sloth) -> None:
+    wrong = 'file_ops.content({ path = "@/made", content = "" }) pkg.install({ nme = "x" })'
+    done = sloth("plan", sloth.write(wrong))
+    assert "+ 1 to create" in done.out
+    assert (done.code, done.err.splitlines()[-1]) == (2, " Nothing was changed.")
+
+
 def test_a_place_is_found_from_any_folder(sloth: Sloth, monkeypatch: pytest.MonkeyPatch) -> None:
     flow = sloth.write(FAILING)
     monkeypatch.chdir("/")
@@ -252,6 +292,7 @@ def test_everything_else_changes_nothing(sloth: Sloth, answer: str) -> None:
     code, told = at_a_terminal(sloth, sloth.write(ONE_FILE), answer)
     assert code == 8
     assert "Traceback" not in told
+    assert "what runs is finished" not in told
     assert not (sloth.folder / "made").exists()
 
 
@@ -272,6 +313,9 @@ def test_a_signal_stops_a_run_cleanly(sloth: Sloth) -> None:
         deadline = time.monotonic() + 30
         while not (sloth.folder / "begun").exists() and time.monotonic() < deadline:
             time.sleep(0.02)
+        planned = sloth("plan", flow)
+        assert "is under way and may change all of this" in planned.err
+        assert "in doubt" not in planned.err
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=30)
     assert process.returncode == 8

@@ -44,7 +44,7 @@ def test_an_unknown_dependency_is_named_with_its_line_and_the_nearest_name() -> 
     with pytest.raises(WorkflowError) as caught:
         Graph([spec("install"), spec("configure", "instal", line=9)])
     assert str(caught.value.location) == "web.lua:9"
-    assert "'instal'; did you mean 'install'?" in caught.value.detail
+    assert "which is not a task; did you mean 'install'?" in caught.value.detail
 
 
 def test_a_circle_is_shown_with_all_its_lines() -> None:

@@ -460,6 +460,8 @@ def test_a_listing_holds_exactly_the_keys_with_the_prefix(journal: Journal) -> N
 def test_an_increment_counts_from_zero_and_refuses_text(journal: Journal) -> None:
     assert journal.call(lambda s: s.kv_increment("", "n", 2)) == 2
     assert journal.call(lambda s: s.kv_increment("", "n", -3)) == -1
+    journal.call(lambda s: s.kv_set("", "written", "-5"))
+    assert journal.call(lambda s: s.kv_increment("", "written", 2)) == -3
     journal.call(lambda s: s.kv_set("", "t", "x"))
     with pytest.raises(UsageError, match="no whole number"):
         journal.call(lambda s: s.kv_increment("", "t", 1))

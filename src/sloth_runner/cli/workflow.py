@@ -274,6 +274,7 @@ class Carried:
         self._ask = ask
         self._detailed = detailed
         self._interruption = Interruption()
+        self._asking = False
         self._told: set[tuple[str, str]] = set()
         self._ended: Summary | None = None
 
@@ -331,17 +332,22 @@ class Carried:
     def _confirm(self, plan: Plan) -> bool:
         events = [*plan.shown, *plan.told]
         self._view.show_plan(events)
-        return asked(
-            " Apply this plan?",
-            details=lambda: self._view.show_plan(events, details=True),
-            help_text=_HELP,
-            interruption=self._interruption,
-        )
+        self._asking = True
+        try:
+            return asked(
+                " Apply this plan?",
+                details=lambda: self._view.show_plan(events, details=True),
+                help_text=_HELP,
+                interruption=self._interruption,
+            )
+        finally:
+            self._asking = False
 
     def _on_stop(self, stop: Callable[[str], None]) -> AbstractContextManager[object]:
         def first(reason: str) -> None:
             self._interruption.set()
-            self._view(Warned(msg=f"{reason}: nothing new starts, what runs is finished first"))
+            if not self._asking:  # then nothing runs
+                self._view(Warned(msg=f"{reason}: nothing new starts, what runs is finished first"))
             stop(reason)
 
         return Interrupts(first)

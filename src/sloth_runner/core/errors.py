@@ -34,6 +34,12 @@ class Location(Struct, frozen=True):
     file: str
     line: int
 
+    @classmethod
+    def parse(cls, text: str) -> "Location":
+        """Returns the place that ``str`` wrote."""
+        file, _, line = text.rpartition(":")
+        return cls(file, int(line))
+
     def __str__(self) -> str:
         return f"{self.file}:{self.line}"
 
@@ -66,9 +72,13 @@ class SlothError(Exception):
         self.effects = effects
         self.traceback = ""
 
+    @property
+    def said(self) -> str:
+        """What happened, for whoever knows already where."""
+        return f"{self.title}: {self.detail}" if self.detail else self.title
+
     def __str__(self) -> str:
-        where = f"{self.location}: " if self.location else ""
-        return f"{where}{self.title}: {self.detail}" if self.detail else f"{where}{self.title}"
+        return f"{self.location}: {self.said}" if self.location else self.said
 
 
 class UsageError(SlothError):

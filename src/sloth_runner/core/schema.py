@@ -188,10 +188,14 @@ def _shown_name(field: str, written: Mapping[str, Param]) -> str:
 
 
 def unknown_name(name: str, known: Iterable[str]) -> str:
-    """Returns the sentence for a name that does not exist, with the nearest one that does."""
+    """Returns the sentence for a parameter that does not exist, with the nearest that does."""
+    return f"unknown parameter {name!r}{meant(name, known)}"
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """Returns "; did you mean ...?" for the nearest known name, or nothing."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    advice = f"; did you mean {near[0]!r}?" if near else ""
-    return f"unknown parameter {name!r}{advice}"
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def given_params(instance: Any) -> dict[str, Value]:

@@ -70,7 +70,8 @@ class Calls:
         found = self._registry.functions.get(caller.function)
         if found is None:
             raise ParamError(
-                f"there is no function {schema.unknown_name(caller.function, self.names())}",
+                f"there is no function {caller.function!r}"
+                f"{schema.meant(caller.function, self.names())}",
                 location=caller.location,
             )
         cls, function = found

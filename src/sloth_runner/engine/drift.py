@@ -16,7 +16,7 @@ from msgspec import Struct, field, structs
 from sloth_runner.core import values
 from sloth_runner.core.address import Address
 from sloth_runner.core.diff import Change, Diff
-from sloth_runner.core.errors import SlothError, Unreachable, UsageError
+from sloth_runner.core.errors import Location, SlothError, Unreachable, UsageError
 from sloth_runner.core.events import ChangeItem, ResourceDrift, StreamStart, Summary
 from sloth_runner.core.record import ResourceRow, Run, RunKind, Stack, now
 from sloth_runner.core.resource import Resource
@@ -219,7 +219,10 @@ class Drift:
                 report.unchecked.append((str(row.address), "only its workflow can put it back"))
                 continue
             caller = Caller(
-                task=row.task or "main", attempt=0, function=f"{row.module}.drift", location=None
+                task=row.task or "main",
+                attempt=0,
+                function=f"{row.module}.drift",
+                location=Location.parse(row.location) if row.location else None,
             )
             [outcome] = await tools.pipeline.ensure(row.address.host, [resource], caller)
             if outcome.error is not None:

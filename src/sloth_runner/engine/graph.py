@@ -4,7 +4,7 @@ import graphlib
 from collections.abc import Mapping, Sequence
 
 from sloth_runner.core.errors import UsageError, WorkflowError
-from sloth_runner.core.schema import unknown_name
+from sloth_runner.core.schema import meant
 from sloth_runner.engine.program import MAIN, TaskSpec
 
 
@@ -26,9 +26,9 @@ class Graph:
         for task in self.tasks.values():
             for name in task.depends_on:
                 if name not in self.tasks:
-                    near = unknown_name(name, self.tasks).removeprefix("unknown parameter ")
                     raise WorkflowError(
-                        f"task {task.name!r} depends on {near}, which is not a task",
+                        f"task {task.name!r} depends on {name!r}, which is not a task"
+                        f"{meant(name, self.tasks)}",
                         location=task.location,
                         effects=("nothing was touched",),
                     )
@@ -55,13 +55,11 @@ class Graph:
             return set(self.tasks)
         for name in names:
             if name not in self.tasks and name != MAIN:
-                near = unknown_name(name, self.tasks).removeprefix("unknown parameter ")
-                raise UsageError(f"--task: there is no task {near}")
+                raise UsageError(f"--task: there is no task {name!r}{meant(name, self.tasks)}")
         known = {tag for task in self.tasks.values() for tag in task.tags}
         for tag in tags:
             if tag not in known:
-                near = unknown_name(tag, known).removeprefix("unknown parameter ")
-                raise UsageError(f"--tags: no task has the tag {near}")
+                raise UsageError(f"--tags: no task has the tag {tag!r}{meant(tag, known)}")
         waiting = [n for n in names if n in self.tasks]
         waiting += [t.name for t in self.tasks.values() if set(t.tags) & set(tags)]
         chosen: set[str] = set()

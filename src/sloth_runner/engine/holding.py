@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from sloth_runner.core.record import Holder, Run, RunKind, Stack, now
 from sloth_runner.state.journal import Journal
 from sloth_runner.state.locks import StackLock
+from sloth_runner.state.processes import is_alive
 from sloth_runner.state.store import Store
 
 RECENT = 10
@@ -48,6 +49,14 @@ async def begin(
     run = await journal.do(write)
     journal.fence(stack.id, run.id)
     return run
+
+
+async def running(journal: Journal, stack: Stack) -> str | None:
+    """Returns in words which live run holds a stack, None where none does."""
+    holder = await journal.read(lambda store: store.holder(stack.id))
+    if holder is None or not is_alive(holder.pid):
+        return None
+    return f"run {holder.run} of {holder.who}, process {holder.pid},"
 
 
 @contextlib.asynccontextmanager

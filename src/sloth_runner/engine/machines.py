@@ -1,13 +1,31 @@
 """The hosts of one run: by name, connected once, with what is known of their files."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from sloth_runner.core.address import LOCAL
 from sloth_runner.core.errors import UsageError
 from sloth_runner.core.host import Host
 from sloth_runner.core.record import Digest
 from sloth_runner.hosts.local import LocalHost
+
+
+def check_hosts(names: Iterable[str], inventory: str | None, folder: str) -> None:
+    """Raises UsageError for a name that is nowhere described, saying where was looked.
+
+    ``inventory`` is the file that was given, ``folder`` the workflow's.
+    """
+    if inventory is not None and not Path(inventory).is_file():
+        raise UsageError(f"there is no inventory {inventory}")
+    for name in names:
+        if name != LOCAL:
+            raise UsageError(
+                f"host {name!r} is not known",
+                hint=f'this version manages the machine it runs on, "{LOCAL}"; other hosts would '
+                f"be looked for in {inventory or f'{folder}/hosts.yaml'} and in your OpenSSH "
+                "configuration",
+            )
 
 
 class Machines:
@@ -31,16 +49,8 @@ class Machines:
 
         Raises UsageError for one that is nowhere described, saying where was looked.
         """
-        if name == LOCAL:
-            return self.controller
-        looked = [self._inventory] if self._inventory else [f"{self._folder}/hosts.yaml"]
-        raise UsageError(
-            f"host {name!r} is not known",
-            hint=(
-                f'this version manages the machine it runs on, "{LOCAL}"; other hosts would be '
-                f"looked for in {looked[0]} and in your OpenSSH configuration"
-            ),
-        )
+        check_hosts((name,), self._inventory, self._folder)
+        return self.controller
 
     def lock(self, host: str, name: str) -> asyncio.Lock:
         """Returns the lock that keeps operations named ``name`` of a host apart."""

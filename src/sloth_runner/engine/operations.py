@@ -135,7 +135,7 @@ class Operations:
             caller,
             outcome,
             ms=int((time.monotonic() - began) * 1000),
-            reason=str(failure) if failure else None,
+            reason=failure.said if failure else None,
         )
         await self._pipeline.recorder.end_action(
             operation,

@@ -242,7 +242,7 @@ class Pipeline:
                 status,
                 changes=changes,
                 cause=self.recorder.cause(item.address, item.seen),
-                reason=str(failure) if failure else None,
+                reason=failure.said if failure else None,
             ),
             error=failure,
         )
@@ -308,7 +308,7 @@ class Pipeline:
         locate(error, shown, caller)
         error.effects = error.effects or (f"{shown_address(shown)} is as it was",)
         self.counts.add("failed")
-        await self.recorder.emit(end_event(shown, caller, "failed", reason=str(error)))
+        await self.recorder.emit(end_event(shown, caller, "failed", reason=error.said))
         row = self.recorder.row(address)
         if row is not None:
             await self.recorder.put(structs.replace(row, state="failed", error=str(error)))

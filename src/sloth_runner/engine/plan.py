@@ -85,3 +85,10 @@ def planned_action(address: Address, params: Mapping[str, Value]) -> Planned:
         seen="",
         follows=True,
     )
+
+
+def plan_order(event: Event, tasks: list[str]) -> tuple[int, str, int, str]:
+    """Sorts a plan by task, line of the program and address: the same plan, the same text."""
+    place = tasks.index(event.task) + 1 if event.task in tasks else 0
+    file, _, line = (event.loc or "").rpartition(":")
+    return (place, file, int(line) if line.isdigit() else 0, f"{event.host}/{event.res}")

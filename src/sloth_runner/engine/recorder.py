@@ -71,6 +71,7 @@ class Recorder:
         """What was declared first of the resources that another declaration refined."""
         self._key_noted = False
         self._unchanged: dict[int, str] = {}
+        self._moved: dict[int, str | None] = {}
         self._ordinals: dict[Address, int] = {}
 
     async def load(self) -> None:
@@ -238,6 +239,8 @@ class Recorder:
     async def unchanged(self, row: ResourceRow, caller: Caller) -> None:
         """Notes that ``row`` was found as it should be; written with many others."""
         self._unchanged[row.order] = caller.task
+        if row.location != caller.place:
+            self._moved[row.order] = caller.place
         if row.carry is not None:  # the end of the run will ask who claimed it
             self.rows[row.key] = structs.replace(row, claimed_run=self.run.number, task=caller.task)
         if len(self._unchanged) >= BATCH:
@@ -248,8 +251,14 @@ class Recorder:
         if not self._unchanged:
             return
         batch, self._unchanged = self._unchanged, {}
+        moved, self._moved = self._moved, {}
         stack_id, number = self.stack.id, self.run.number
-        await self.journal.do(lambda store: store.touch(stack_id, batch, run_number=number))
+
+        def touch(store: Store) -> None:
+            store.touch(stack_id, batch, run_number=number)
+            store.relocate(stack_id, moved)
+
+        await self.journal.do(touch)
 
     async def clear_carries(self, keys: Sequence[tuple[Address, bool]]) -> None:
         """Marks changes as followed through: they are not answered again."""

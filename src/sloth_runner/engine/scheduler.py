@@ -182,7 +182,7 @@ class Scheduler:
             await self._registrations.task_ended(task.name, failed=False, reason=None)
             return await self._succeed(task, result, began)
         if isinstance(error, Cancelled):
-            return await self._end(task, "cancelled", began=began, reason=str(error))
+            return await self._end(task, "cancelled", began=began, reason=error.said)
         assert error is not None  # noqa: S101 - every attempt ended with one
         await self._fail(task, error, began)
 
@@ -230,7 +230,7 @@ class Scheduler:
         self.ended.errors.append(error)
         blocked = sorted(self._blocked_by(task.name))
         await self._publish(diagnose(error, task=task.name, blocked=blocked))
-        await self._end(task, "failed", began=began, reason=str(error))
+        await self._end(task, "failed", began=began, reason=error.said)
 
     def _blocked_by(self, name: str) -> set[str]:
         if name == MAIN:

@@ -20,15 +20,16 @@ from sloth_runner.core.errors import (
     UsageError,
     WorkflowError,
 )
-from sloth_runner.core.events import Event, LockWait, StreamStart, Summary, Warned
+from sloth_runner.core.events import LockWait, Orphaned, StreamStart, Summary, Warned
 from sloth_runner.core.record import Holder, Run, Stack, StackStatus, now
 from sloth_runner.engine.bus import Bus, Publish
 from sloth_runner.engine.calls import Render
 from sloth_runner.engine.commands import wait_for_survivors
 from sloth_runner.engine.diagnostics import diagnose
 from sloth_runner.engine.finish import finish, orphans
-from sloth_runner.engine.holding import begin, locked, who
-from sloth_runner.engine.plan import Plan
+from sloth_runner.engine.holding import begin, locked, running, who
+from sloth_runner.engine.machines import check_hosts
+from sloth_runner.engine.plan import Plan, plan_order
 from sloth_runner.engine.program import RunSpec, random_seed
 from sloth_runner.engine.recover import settle_doubts
 from sloth_runner.engine.scheduler import Ended
@@ -78,6 +79,7 @@ class Session:
 
         Raises Locked, RecordError, UsageError or Cancelled when it could not even begin.
         """
+        check_hosts(self.spec.hosts, self.spec.inventory, posixpath.dirname(self.spec.file))
         with (
             stoppable(self.stop, self.hooks.on_stop, self._interrupt),
             self._journal() as journal,
@@ -93,10 +95,16 @@ class Session:
     async def _plan_only(self, journal: Journal) -> Summary:
         stack = await self._known_stack(journal)
         self._publish_start(stack, None)
+        self._warn_of_path(stack)
         plan, ended, counts = await self._preview(journal, stack)
         for event in [*plan.shown, *plan.told]:
             self.bus.publish(event)
-        summary = self._summary(counts, ended, unknown=len(plan.open_tasks))
+        summary = self._summary(
+            counts,
+            ended,
+            unknown=len(plan.open_tasks),
+            orphaned=sum(isinstance(event, Orphaned) for event in plan.told),
+        )
         self.bus.publish(summary)
         return summary
 
@@ -105,6 +113,7 @@ class Session:
         while True:
             if self.hooks.confirm is not None:
                 binding = await self._confirmed(journal)
+                self.began = time.monotonic()  # what a person thinks about is no run
             stack = await self._own_stack(journal)
             async with locked(
                 journal, stack, db=self.spec.db, wait=self.spec.wait, on_wait=self._waiting
@@ -117,6 +126,7 @@ class Session:
     async def _confirmed(self, journal: Journal) -> Plan:
         """Shows a preview and returns it once it is agreed to; holds no lock meanwhile."""
         stack = await self._known_stack(journal)
+        self._warn_of_path(stack)
         plan, ended, _ = await self._preview(journal, stack)
         if ended.errors:
             for event in [*plan.shown, *plan.told]:
@@ -133,18 +143,22 @@ class Session:
         # What the workflow asks of its stack is answered as in the run that is predicted.
         workshop = await self._open_workshop(journal, _running(stack), _no_run(stack), preview=plan)
         try:
-            await settle_doubts(
-                workshop.tools.recorder,
-                workshop.tools.observations,
-                workshop.tools.machines,
-                plan,
-            )
+            holder = await running(journal, stack)
+            if holder is None:
+                await settle_doubts(
+                    workshop.tools.recorder,
+                    workshop.tools.observations,
+                    workshop.tools.machines,
+                    plan,
+                )
+            else:  # what it has not finished yet is not in doubt
+                plan.told.append(Warned(msg=f"{holder} is under way and may change all of this"))
             ended = await self._scheduled(workshop)
         finally:
             await workshop.close()
         if ended.complete and not ended.errors and stack.workflow == self.spec.file:
             plan.told.extend(event for _, event in orphans(workshop, ended))
-        plan.shown.sort(key=lambda event: _plan_order(event, workshop.scheduler.graph.order))
+        plan.shown.sort(key=lambda event: plan_order(event, workshop.scheduler.graph.order))
         return plan, ended, workshop.tools.counts.by_outcome
 
     async def _locked(self, journal: Journal, stack: Stack, binding: Plan | None) -> Summary:
@@ -162,6 +176,8 @@ class Session:
             await journal.do(lambda store: store.update_stack(stack.id, status="running"))
             stack = _running(stack)
             self._publish_start(stack, run)
+            if binding is None:
+                self._warn_of_path(stack)
             summary, counts = await self._applied(journal, stack, run, binding)
         except BaseException as error:
             result = "failed" if isinstance(error, Exception) else "cancelled"
@@ -299,14 +315,6 @@ class Session:
             stack_id = stack.id
             await journal.do(lambda store: store.update_stack(stack_id, workflow=file))
             return await self._own_stack(journal)
-        if stack.workflow != file:
-            self.bus.publish(
-                Warned(
-                    msg=f"stack {name} was made by {stack.workflow}, this is {file}",
-                    level="warn",
-                    hint="nothing is counted as orphaned in this run",
-                )
-            )
         return stack
 
     def _publish_start(self, stack: Stack, run: Run | None) -> None:
@@ -325,6 +333,17 @@ class Session:
             )
         )
 
+    def _warn_of_path(self, stack: Stack) -> None:
+        if stack.workflow not in (None, self.spec.file):
+            self.bus.publish(
+                Warned(
+                    msg=f"stack {stack.name} was made by {stack.workflow}, "
+                    f"this is {self.spec.file}",
+                    level="warn",
+                    hint="so nothing is counted as no longer declared",
+                )
+            )
+
     def _waiting(self, holder: Holder | None) -> None:
         name = f"{holder.who}, pid {holder.pid}" if holder else "another process"
         self.bus.publish(LockWait(msg=f"waiting for the stack, held by {name}", holder=name))
@@ -332,7 +351,7 @@ class Session:
     def _summary(
         self, counts: dict[str, int], ended: Ended, *, unknown: int = 0, orphaned: int = 0
     ) -> Summary:
-        result, code = _result(ended, touched=_touched(counts))
+        result, code = _result(ended, touched=self.spec.mode != "plan" and _touched(counts))
         blocked = sum(1 for outcome in ended.outcomes.values() if outcome == "blocked")
         known = {name: counts.get(name, 0) for name in _COUNTED}
         return Summary(
@@ -376,13 +395,6 @@ def _result(ended: Ended, *, touched: bool) -> tuple[str, int]:
         if code in codes:
             return "failed", code
     return "failed", 1
-
-
-def _plan_order(event: Event, tasks: list[str]) -> tuple[int, str, int, str]:
-    """Sorts a plan by task, line of the program and address: the same plan, the same text."""
-    place = tasks.index(event.task) + 1 if event.task in tasks else 0
-    file, _, line = (event.loc or "").rpartition(":")
-    return (place, file, int(line) if line.isdigit() else 0, f"{event.host}/{event.res}")
 
 
 def _running(stack: Stack) -> Stack:

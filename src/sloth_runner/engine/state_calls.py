@@ -10,6 +10,7 @@ from sloth_runner.engine.overlay import MISSING, Overlay
 from sloth_runner.engine.program import Answer
 from sloth_runner.state.journal import Journal
 from sloth_runner.state.store import Store
+from sloth_runner.state.value_tables import incremented
 
 T = TypeVar("T")
 
@@ -81,11 +82,9 @@ class StateCalls:
                 value=await self._journal.do(lambda store: store.kv_increment(scope, key, by))
             )
         old = await self._value(scope, key)
-        old = 0 if old is MISSING else old
-        if not isinstance(old, int | float) or isinstance(old, bool):
-            raise ParamError(f"{caller.function}: {key!r} does not hold a number")
-        self._preview.kv[(scope, key)] = old + by
-        return Answer(value=old + by)
+        total = incremented(key, None if old is MISSING else old, by)
+        self._preview.kv[(scope, key)] = total
+        return Answer(value=total)
 
     async def _compare_swap(self, scope: str, caller: Caller, arguments: Sequence[Value]) -> Answer:
         key = _key(caller, arguments)

@@ -76,14 +76,13 @@ class Errors:
 
     def _fields(self, error: SlothError) -> dict[str, Value]:
         """Returns what a workflow sees of an error."""
-        message = f"{error.title}: {error.detail}" if error.detail else error.title
         location = error.location
         return {
             **{key.replace(" ", "_"): _plain(value) for key, value in error.facts.items()},
             "code": error.code,
             "title": error.title,
             "detail": error.detail,
-            "message": message,
+            "message": error.said,
             "hint": error.hint,
             "file": self._places.spelled(location) if location else None,
             "line": location.line if location else None,

@@ -83,6 +83,13 @@ class ResourceTables(Tables):
             ),
         )
 
+    def relocate(self, stack_id: str, places: Mapping[int, str | None]) -> None:
+        """Records where resources, given by their ``order``, are declared now."""
+        self._write_many(
+            statements.RELOCATE,
+            ((column(place), stack_id, order) for order, place in places.items()),
+        )
+
     def set_drift(
         self,
         stack_id: str,

@@ -98,6 +98,7 @@ TOUCH = """
 UPDATE claims SET run = ?, task = ?
 WHERE resource_id IN (SELECT id FROM resources WHERE stack_id = ? AND position BETWEEN ? AND ?)
 """
+RELOCATE = "UPDATE resources SET location = ? WHERE stack_id = ? AND position = ?"
 SET_DRIFT = f"""
 UPDATE resources SET drift = ?, drift_since = ?,
   state = CASE WHEN state = 'applied' THEN 'drift' ELSE state END, updated_at = ?

@@ -1,5 +1,6 @@
 """The part of the store that holds values: outputs, the keyspaces, digests and blob references."""
 
+import re
 from collections.abc import Mapping
 
 from sloth_runner.core import values
@@ -11,6 +12,7 @@ from sloth_runner.state import rows, statements
 from sloth_runner.state.rows import Columns
 from sloth_runner.state.tables import Tables
 
+_WHOLE = re.compile(r"-?[0-9]{1,15}")
 _LAST = "\U0010ffff"  # Escaped text never holds it, so every key with a prefix sorts below.
 
 
@@ -75,15 +77,9 @@ class ValueTables(Tables):
         Raises UsageError when the value is no whole number.
         """
         found = self._kv(scope, key)
-        old = 0 if found is None else values.decode(found)
-        if not isinstance(old, int) or isinstance(old, bool):
-            raise UsageError(
-                f'the value of "{escaped(key)}" is no whole number, so it cannot be incremented',
-                hint="set it to a number first, or choose another key",
-                facts={"value": values.jsonable(old)},
-            )
-        self.kv_set(scope, key, old + by)
-        return old + by
+        total = incremented(key, None if found is None else values.decode(found), by)
+        self.kv_set(scope, key, total)
+        return total
 
     def kv_compare_swap(self, scope: str, key: str, expected: Value, new: Value) -> bool:
         """Sets a key to ``new`` if its value is ``expected``; whether it did.
@@ -135,6 +131,23 @@ class ValueTables(Tables):
         if stack_id is None:
             return {row[0] for row in self._rows(statements.ALL_BLOB_REFS)}
         return {row[0] for row in self._rows(statements.BLOB_REFS, stack_id)}
+
+
+def incremented(key: str, value: Value, by: int) -> int:
+    """Returns what a key holds after ``by`` was added; no value counts as 0.
+
+    The digits of a whole number are one, since that is how the command line writes them.
+    Raises UsageError for anything else.
+    """
+    if isinstance(value, str) and _WHOLE.fullmatch(value):
+        value = int(value)
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+        raise UsageError(
+            f'the value of "{escaped(key)}" is no whole number, so it cannot be incremented',
+            hint="set it to a number first, or choose another key",
+            facts={"value": values.jsonable(value)},
+        )
+    return (value or 0) + by
 
 
 def _document(key: str, value: Value) -> str:

@@ -41,7 +41,7 @@ class Plain(Human):
     def changed(self, event: ResourceEnd) -> None:
         details = changes_phrase(event.changes, self.page.look, outcome=event.outcome)
         if event.outcome == "failed":
-            details = clean(event.reason or "")
+            details = clean((event.reason or "").partition("\n")[0])
         elif event.outcome == "skipped":
             details = clean(event.note or "")
         spent = f" ({duration(event.ms / 1000)})" if event.ms >= 1 else ""

@@ -37,6 +37,7 @@ class PlanText(Struct, frozen=True, kw_only=True):
             yield line()
         yield from self._outputs(found.outputs)
         yield from self._open(found.open_tasks)
+        yield from self._orphans(found.orphans)
         yield line(" Plan: ", *self.totals(found, unchanged))
         final = sum(1 for event in found.all if event.undo)
         if final:
@@ -133,10 +134,23 @@ class PlanText(Struct, frozen=True, kw_only=True):
             return
         yield line(Span(" Not predicted", "bold"))
         for task in tasks:
-            why = clean(task.unpredicted or "it depends on what cannot be known yet")
+            why = task.unpredicted or "it depends on what cannot be known yet"
+            at, space, rest = why.partition(" (")
+            past = clean(f"{self.place(at)}{space}{rest}")
             yield line(
-                "   ", self.look.mark("unknown"), f" task {clean(task.task or '')}: past {why}"
+                "   ", self.look.mark("unknown"), f" task {clean(task.task or '')}: past {past}"
             )
+        yield line()
+
+    def _orphans(self, orphans: Sequence[Orphaned]) -> Iterator[Line]:
+        if not orphans:
+            return
+        yield line(Span(" No longer declared, kept", "bold"))
+        for orphan in orphans:
+            place = self.place(orphan.loc) if orphan.loc else ""
+            last = f"  last at {place}" if place else ""
+            name = f" {host_prefix(orphan.host)}{orphan.res or ''}"
+            yield line("   ", self.look.mark("skipped"), name, Span(last, "dim"))
         yield line()
 
 
@@ -169,6 +183,8 @@ class _Found(Struct, kw_only=True):
                 found.by_task.setdefault(event.task or "main", []).append(event)
             elif isinstance(event, StackOutput):
                 found.outputs.append(event)
+            elif isinstance(event, Orphaned):
+                found.orphans.append(event)
             elif isinstance(event, TaskEnd) and event.outcome == "unknown":
                 found.open_tasks.append(event)
         return found
