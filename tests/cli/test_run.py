@@ -149,6 +149,7 @@ def test_a_failure_answers_every_question(sloth: Sloth) -> None:
         ('file_ops.content({ path = "@/a/b", content = "" })', 1, "effect     file:@/a/b is as it"),
         ('exec.run({ argv = { "no-such-program" } })', 1, "effect     nothing was run"),
         ('exec.run({ cmd = "true", cwd = "@/nowhere" })', 1, "effect     nothing was run"),
+        ("state.set()", 2, "the key is a text that is not empty, not nil"),
         ('file_ops.copy({ src = "absent", dest = "@/a" })', 1, "effect     nothing was changed"),
         ('task({ name = "a", depends_on = { "b" }, run = print })', 2, " Nothing was changed."),
     ],

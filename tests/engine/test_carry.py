@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from engine.script import Ctx, Deployment, Failure
-from sloth_runner.core.events import ResourceEnd
+from sloth_runner.core.events import ResourceEnd, Warned
 from sloth_runner.engine.program import TaskResult
 
 
@@ -82,6 +82,10 @@ def test_a_change_is_carried_through_retries(deployment: Deployment, web: Web) -
     assert ran.summary.exit == 0
     assert [answer["carried"] for answer in web.answers] == [False, True, True]
     assert ran.counts() == {"created": 1, "carried": 2}
+    assert [said.msg.partition(":")[2].partition(",")[0] for said in ran.of(Warned)] == [
+        " attempt 1 of 3 failed",
+        " attempt 2 of 3 failed",
+    ]
     assert web.restarts == 1
     fine(deployment)
 

@@ -345,8 +345,9 @@ class Carried:
 
     def _on_stop(self, stop: Callable[[str], None]) -> AbstractContextManager[object]:
         def first(reason: str) -> None:
+            asking = self._asking
             self._interruption.set()
-            if not self._asking:  # then nothing runs
+            if not asking:  # while it asks, nothing runs
                 self._view(Warned(msg=f"{reason}: nothing new starts, what runs is finished first"))
             stop(reason)
 

@@ -249,7 +249,10 @@ def _converter(hint: Any) -> tuple[str, Callable[[Value], Value]]:
     raise TypeError(f"{hint!r} is not a parameter type")
 
 
-def _shown(value: Value) -> str:
+def shown_value(value: Value) -> str:
+    """Returns what a workflow gave, in words."""
+    if value is None:
+        return "nil"
     if isinstance(value, bool):
         return f"the boolean {str(value).lower()}"
     if isinstance(value, int | float):
@@ -266,13 +269,13 @@ def _text(value: Value) -> str:
         if "\0" in value:
             raise WrongValue("expected text without a NUL byte")
         return value
-    raise WrongValue(f"expected text, got {_shown(value)}")
+    raise WrongValue(f"expected text, got {shown_value(value)}")
 
 
 def _path(value: Value) -> str:
     path = _text(value)
     if not path.startswith("/"):
-        raise WrongValue(f"expected an absolute path, got {_shown(value)}")
+        raise WrongValue(f"expected an absolute path, got {shown_value(value)}")
     if "//" not in path and "/." not in path and path[-1] != "/":
         return path  # normal already, as most are
     normal = posixpath.normpath(path)
@@ -282,14 +285,14 @@ def _path(value: Value) -> str:
 def _mode(value: Value) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         meant = f"0{value}" if re.fullmatch("[0-7]{3}", str(value)) else "0644"
-        raise WrongValue(f'expected text such as "{meant}", got {_shown(value)}')
+        raise WrongValue(f'expected text such as "{meant}", got {shown_value(value)}')
     return _four_digits(_text(value))
 
 
 @functools.lru_cache(256)
 def _four_digits(mode: str) -> str:
     if not re.fullmatch("[0-7]{3,5}", mode) or int(mode, 8) > 0o7777:
-        raise WrongValue(f'expected octal digits such as "0644", got {_shown(mode)}')
+        raise WrongValue(f'expected octal digits such as "0644", got {shown_value(mode)}')
     return f"{int(mode, 8):04o}"
 
 
@@ -298,20 +301,20 @@ def _account(value: Value) -> str:
         return str(value)
     name = _text(value)
     if not name or name.startswith("-") or re.search(r"[:/\s]", name):
-        raise WrongValue(f"expected a user or group name or its number, got {_shown(value)}")
+        raise WrongValue(f"expected a user or group name or its number, got {shown_value(value)}")
     return name
 
 
 def _integer(value: Value) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
-        raise WrongValue(f"expected a whole number, got {_shown(value)}")
+        raise WrongValue(f"expected a whole number, got {shown_value(value)}")
     return int(value)
 
 
 def _boolean(value: Value) -> bool:
     if isinstance(value, bool):
         return value
-    raise WrongValue(f"expected true or false, got {_shown(value)}")
+    raise WrongValue(f"expected true or false, got {shown_value(value)}")
 
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -330,7 +333,7 @@ def seconds(value: Value) -> float:
             return float(sum(float(number) * _UNITS[unit] for number, unit in parts))
         if re.fullmatch(r"\d+(?:\.\d+)?", value):
             return float(value)
-    raise WrongValue(f'expected seconds or text such as "5m" or "1h30m", got {_shown(value)}')
+    raise WrongValue(f'expected seconds or text such as "5m" or "1h30m", got {shown_value(value)}')
 
 
 def _content(value: Value) -> Content:
@@ -340,7 +343,7 @@ def _content(value: Value) -> Content:
         return Content(**value["$content"])
     if isinstance(value, str):
         return Content.of(value)
-    raise WrongValue(f"expected text, got {_shown(value)}")
+    raise WrongValue(f"expected text, got {shown_value(value)}")
 
 
 def _choice(choices: tuple[str, ...], value: Value) -> str:
@@ -349,7 +352,7 @@ def _choice(choices: tuple[str, ...], value: Value) -> str:
     near = difflib.get_close_matches(str(value), choices, n=1)
     advice = f'; did you mean "{near[0]}"?' if near else ""
     allowed = ", ".join(f'"{choice}"' for choice in choices)
-    raise WrongValue(f"expected one of {allowed}, got {_shown(value)}{advice}")
+    raise WrongValue(f"expected one of {allowed}, got {shown_value(value)}{advice}")
 
 
 def _list(convert: Callable[[Value], Value], value: Value) -> tuple[Value, ...]:
@@ -359,7 +362,7 @@ def _list(convert: Callable[[Value], Value], value: Value) -> tuple[Value, ...]:
         return ()
     if isinstance(value, list | tuple):
         return tuple(convert(item) for item in value)
-    raise WrongValue(f"expected a list, got {_shown(value)}")
+    raise WrongValue(f"expected a list, got {shown_value(value)}")
 
 
 def _table(value: Value) -> dict[str, Value]:
@@ -367,7 +370,7 @@ def _table(value: Value) -> dict[str, Value]:
         return {}
     if isinstance(value, dict):
         return value
-    raise WrongValue(f"expected a table, got {_shown(value)}")
+    raise WrongValue(f"expected a table, got {shown_value(value)}")
 
 
 _CONVERTERS: dict[Any, tuple[str, Callable[[Value], Value]]] = {

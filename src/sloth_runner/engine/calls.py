@@ -287,7 +287,8 @@ def _delegated(given: dict[str, Value], host: str, caller: Caller) -> str:
         return host
     if not isinstance(chosen, str) or not chosen or "/" in chosen:
         raise ParamError(
-            f"{caller.function}: delegate_to is the name of a host, not {chosen!r}",
+            f"{caller.function}: delegate_to is the name of a host, "
+            f"not {schema.shown_value(chosen)}",
             location=caller.location,
         )
     return chosen

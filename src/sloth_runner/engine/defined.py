@@ -15,7 +15,7 @@ from sloth_runner.core.errors import Location, ParamError, RecordError, SlothErr
 from sloth_runner.core.host import Host
 from sloth_runner.core.registry import Registry
 from sloth_runner.core.resource import Action, Origin, Query, Resource
-from sloth_runner.core.schema import Doc
+from sloth_runner.core.schema import Doc, shown_value
 from sloth_runner.core.values import State, Value
 from sloth_runner.engine.program import Answer, Context
 
@@ -70,7 +70,9 @@ class Defined(Resource):
         if seen is True or seen == []:
             return {}
         if not isinstance(seen, dict):
-            raise TaskError(f"observe of {self.type} returns a table or nil, not {seen!r}")
+            raise TaskError(
+                f"observe of {self.type} returns a table or nil, not {shown_value(seen)}"
+            )
         return seen
 
     async def apply(self, host: Host, change: Diff) -> None:
@@ -111,7 +113,7 @@ class Definitions:
         name = spec.get("type")
         if not isinstance(name, str) or not name or set(name) & set(":/ "):
             raise ParamError(
-                f"resource.define: type is a word without ':' and '/', not {name!r}",
+                f"resource.define: type is a word without ':' and '/', not {shown_value(name)}",
                 location=location,
             )
         if name in self.registry.types:

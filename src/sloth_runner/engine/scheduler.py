@@ -14,7 +14,7 @@ from sloth_runner.core.errors import (
     TaskTimedOut,
     WorkflowError,
 )
-from sloth_runner.core.events import Event, ProgramLoaded, TaskEnd, TaskStart
+from sloth_runner.core.events import Event, ProgramLoaded, TaskEnd, TaskStart, Warned
 from sloth_runner.core.values import Value
 from sloth_runner.engine.calls import Calls, TaskContext
 from sloth_runner.engine.diagnostics import diagnose
@@ -83,7 +83,9 @@ class Scheduler:
             self._check_name()
         self._on_loaded(self.graph)
         names = tuple(self.graph.order)
-        await self._publish(ProgramLoaded(msg=f"{len(names)} tasks", tasks=names))
+        await self._publish(
+            ProgramLoaded(msg=f"{len(names)} task{'s' * (len(names) != 1)}", tasks=names)
+        )
         chosen = self.graph.selected(self._spec.tasks, self._spec.tags)
         self.ended.complete = len(chosen) == len(self.graph.tasks) and not self._spec.hosts
         if self.ended.outcomes.get(MAIN) in ("ok", "unknown"):
@@ -171,6 +173,7 @@ class Scheduler:
                 await self._registrations.task_ended(task.name, failed=True, reason=str(failure))
                 if isinstance(failure, Cancelled):
                     break
+                await self._say_that_it_is_tried_again(task, attempt, failure)
                 continue
             except asyncio.CancelledError:
                 reason = self._stop.reason or "cancelled"
@@ -185,6 +188,21 @@ class Scheduler:
             return await self._end(task, "cancelled", began=began, reason=error.said)
         assert error is not None  # noqa: S101 - every attempt ended with one
         await self._fail(task, error, began)
+
+    async def _say_that_it_is_tried_again(
+        self, task: TaskSpec, attempt: int, failure: SlothError
+    ) -> None:
+        if attempt > task.retries:
+            return
+        await self._publish(
+            Warned(
+                msg=f"task {task.name}: attempt {attempt} of {task.retries + 1} failed, "
+                f"trying again: {failure.said.splitlines()[0]}",
+                level="warn",
+                task=task.name,
+                loc=str(failure.location) if failure.location else None,
+            )
+        )
 
     async def _attempt(self, task: TaskSpec, attempt: int) -> TaskResult:
         context = TaskContext(

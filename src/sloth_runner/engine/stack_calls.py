@@ -8,7 +8,7 @@ from sloth_runner.core.address import LOCAL, Address
 from sloth_runner.core.errors import ParamError
 from sloth_runner.core.events import SENSITIVE, StackOutput
 from sloth_runner.core.record import Output, ResourceRow, now
-from sloth_runner.core.schema import unknown_name
+from sloth_runner.core.schema import shown_value, unknown_name
 from sloth_runner.core.values import Value, decode, encode
 from sloth_runner.engine.claims import Claims
 from sloth_runner.engine.context import Caller
@@ -130,7 +130,7 @@ class StackCalls:
         state = changes.get("state", "applied") if isinstance(changes, dict) else None
         if state not in MARKS or not isinstance(changes, dict):
             raise ParamError(
-                f'{caller.function}: state is "applied" or "failed", not {state!r}',
+                f'{caller.function}: state is "applied" or "failed", not {shown_value(state)}',
                 location=caller.location,
             )
         error = changes.get("error")
@@ -187,7 +187,8 @@ def _address(caller: Caller, host: Value, kind: Value, name: Value) -> Address:
     for what, value in (("type", kind), ("name", name)):
         if not isinstance(value, str) or not value:
             raise ParamError(
-                f"{caller.function}: the {what} is a text that is not empty, not {value!r}",
+                f"{caller.function}: the {what} is a text that is not empty, "
+                f"not {shown_value(value)}",
                 location=caller.location,
             )
     if not _TYPE.fullmatch(kind):
@@ -202,7 +203,7 @@ def _text(caller: Caller, arguments: Sequence[Value], index: int, what: str) -> 
     value = arguments[index] if len(arguments) > index else None
     if not isinstance(value, str) or not value:
         raise ParamError(
-            f"{caller.function}: {what} is a text that is not empty, not {value!r}",
+            f"{caller.function}: {what} is a text that is not empty, not {shown_value(value)}",
             location=caller.location,
         )
     return value

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from sloth_runner.core.errors import ParamError
+from sloth_runner.core.schema import shown_value
 from sloth_runner.core.values import Value
 from sloth_runner.engine.context import Caller
 from sloth_runner.engine.overlay import MISSING, Overlay
@@ -76,7 +77,9 @@ class StateCalls:
         key, by = _key(caller, arguments), _argument(arguments, 1)
         by = 1 if by is None else by
         if not isinstance(by, int) or isinstance(by, bool):
-            raise ParamError(f"{caller.function}: the step is a whole number, not {by!r}")
+            raise ParamError(
+                f"{caller.function}: the step is a whole number, not {shown_value(by)}"
+            )
         if self._preview is None:
             return Answer(
                 value=await self._journal.do(lambda store: store.kv_increment(scope, key, by))
@@ -134,7 +137,7 @@ def _key(caller: Caller, arguments: Sequence[Value]) -> str:
     key = _argument(arguments, 0)
     if not isinstance(key, str) or not key:
         raise ParamError(
-            f"{caller.function}: the key is a text that is not empty, not {key!r}",
+            f"{caller.function}: the key is a text that is not empty, not {shown_value(key)}",
             location=caller.location,
         )
     return key

@@ -50,7 +50,12 @@ def _update(table: Node, function: str, report: Report) -> None:
     for entry in _keys(table, vocabulary.UPDATE_KEYS, function, report):
         state = literal(entry.value) if entry.key == "state" else UNKNOWN
         if state is not UNKNOWN and state not in ("applied", "failed"):
-            report(entry.value, "SR1204", f'state is "applied" or "failed", not {state!r}', "")
+            report(
+                entry.value,
+                "SR1204",
+                f'state is "applied" or "failed", not {schema.shown_value(state)}',
+                "",
+            )
 
 
 class _Declared:
