@@ -39,9 +39,6 @@ from sloth_runner.state.database import is_there
 from sloth_runner.state.journal import Journal
 from sloth_runner.state.store import Store
 
-NEW = -1
-"""The serial of a stack that is not recorded yet."""
-
 Confirm = Callable[[Plan], bool]
 
 
@@ -119,7 +116,7 @@ class Session:
                 journal, stack, db=self.spec.db, wait=self.spec.wait, on_wait=self._waiting
             ):
                 stack = await self._own_stack(journal)
-                if binding is None or binding.serial in (stack.serial, NEW):
+                if binding is None or binding.serial == stack.serial:
                     return await self._locked(journal, stack, binding)
             self.bus.publish(Warned(msg="the record moved while you were asked: a new preview"))
 
@@ -134,8 +131,6 @@ class Session:
             raise ended.errors[0]
         if not plan.empty and self.hooks.confirm is not None and not self.hooks.confirm(plan):
             raise Cancelled("the plan was declined", effects=("nothing was changed",))
-        if not stack.id:
-            plan.serial = NEW
         return plan
 
     async def _preview(self, journal: Journal, stack: Stack) -> tuple[Plan, Ended, dict[str, int]]:
@@ -295,7 +290,7 @@ class Session:
             status="new",
             created_at=moment,
             updated_at=moment,
-            serial=0,
+            serial=1,  # what it has when it is made, as long as nobody else has worked on it
             lineage="",
             workflow=self.spec.file,
         )
