@@ -104,3 +104,20 @@ def test_a_mode_that_hides_the_content_or_shows_it_is_no_drift_of_the_content(
     assert [change["property"] for change in drifted["changes"]] == ["content"]
     (sloth.folder / "kept").write_text("same\n")
     assert sloth("run", "web", "-f", flow, "--yes", "-q").out == ""
+
+
+def test_a_thing_without_properties_that_is_gone_has_drifted(sloth: Sloth) -> None:
+    flow = """
+        workflow({ name = "web" })
+        local mark = resource.define({
+            type = "mark",
+            observe = function(name) return file_ops.exists("@/" .. name) and {} or nil end,
+            create = function(name) file_ops.content({ path = "@/" .. name, content = "" }) end,
+        })
+        mark("here")
+    """
+    assert sloth("run", sloth.write(flow), "--yes").code == 0
+    (sloth.folder / "here").unlink()
+    assert sloth("stack", "drift", "web", "--json").json["missing"] == ["local/mark:here"]
+    assert sloth("stack", "drift", "web", "--fix").code == 0
+    assert (sloth.folder / "here").exists()

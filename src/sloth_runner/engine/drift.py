@@ -184,14 +184,14 @@ class Drift:
     ) -> bool:
         sensitive = resource.sensitive_beside(seen)
         changes = _differences(row, resource, seen, sensitive, tools.recorder.seal)
-        if not changes:
+        missing = seen is None and row.actual is not None
+        if not changes and not missing:
             if row.drift or row.state == "drift":
                 await tools.recorder.put(
                     structs.replace(row, state="applied", drift=(), drift_since=None)
                 )
             return False
         since = row.drift_since or now()
-        missing = seen is None and row.actual is not None
         event = ResourceDrift(
             msg=f"{row.address} {'is gone' if missing else 'has drifted'}",
             level="warn",
