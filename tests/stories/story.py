@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -187,9 +187,14 @@ class Story:
 
     def wait_for(self, name: str) -> None:
         """Waits until there is something at a path of the folder that is managed."""
+        self.wait_until((self.here / name).exists, name)
+
+    @staticmethod
+    def wait_until(condition: Callable[[], bool], what: str = "it") -> None:
+        """Waits until ``condition`` holds."""
         deadline = time.monotonic() + PATIENCE
-        while not (self.here / name).exists():
-            assert time.monotonic() < deadline, f"{name} did not appear"
+        while not condition():
+            assert time.monotonic() < deadline, f"{what} did not happen"
             time.sleep(0.01)
 
     def kept(self) -> bytes:

@@ -274,7 +274,7 @@ class Carried:
         self._ask = ask
         self._detailed = detailed
         self._interruption = Interruption()
-        self._asking = False
+        self._asking = self._idle = False
         self._told: set[tuple[str, str]] = set()
         self._ended: Summary | None = None
 
@@ -310,6 +310,8 @@ class Carried:
             self._told.add((event.code, event.detail))
         if isinstance(event, Summary):
             event = self._ended = self._judged(event)
+        if self._idle and isinstance(event, Warned):
+            return  # while it asks, nothing runs that could be finished first
         self._view(event)
 
     def _judged(self, summary: Summary) -> Summary:
@@ -345,10 +347,8 @@ class Carried:
 
     def _on_stop(self, stop: Callable[[str], None]) -> AbstractContextManager[object]:
         def first(reason: str) -> None:
-            asking = self._asking
+            self._idle = self._asking
             self._interruption.set()
-            if not asking:  # while it asks, nothing runs
-                self._view(Warned(msg=f"{reason}: nothing new starts, what runs is finished first"))
             stop(reason)
 
         return Interrupts(first)

@@ -97,6 +97,9 @@ class Resource(Declared):
     checks_ahead: ClassVar[bool] = False
     """MAY: whether what ``preview_check`` finds Refused holds, whatever changes before."""
 
+    uninterrupted: ClassVar[bool] = False
+    """MAY: whether a change that has begun is seen to its end even when a deadline passes."""
+
     @property
     def name(self) -> str:
         """The name in the address. MAY be overridden; it is the ``key`` fields by default."""

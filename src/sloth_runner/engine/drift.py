@@ -23,6 +23,7 @@ from sloth_runner.core.resource import Resource
 from sloth_runner.core.schema import Content
 from sloth_runner.core.values import State, Value
 from sloth_runner.engine.bus import Bus, Publish
+from sloth_runner.engine.commands import wait_for_survivors
 from sloth_runner.engine.context import Caller
 from sloth_runner.engine.holding import held
 from sloth_runner.engine.observations import Seen
@@ -121,7 +122,7 @@ class Drift:
     async def _opened(self, kind: RunKind, wait: float) -> AsyncIterator[Tools]:
         stop = Stop()
         with (
-            stoppable(stop, self._on_stop),
+            stoppable(stop, self._on_stop, self._bus.publish),
             contextlib.closing(Journal.open(self._settings.db, create=False)) as journal,
         ):
             name = self._name
@@ -132,6 +133,10 @@ class Drift:
                 journal, stack, kind=kind, command=self._argv, wait=wait, db=self._settings.db
             ) as run:
                 self._start(stack, run, kind)
+                if kind == "fix":
+                    await wait_for_survivors(
+                        journal, stack.id, wait=wait, publish=self._bus.publish
+                    )
                 tools = await Tools.open(
                     settings=self._settings,
                     journal=journal,

@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Callable
 
+from sloth_runner.core.errors import Cancelled
 from sloth_runner.core.record import Holder, Run, RunKind, Stack, now
 from sloth_runner.state.journal import Journal
 from sloth_runner.state.locks import StackLock
@@ -25,6 +26,12 @@ def who() -> str:
     except (KeyError, OSError):
         user = str(os.getuid())
     return f"{user}@{socket.gethostname()}"
+
+
+def ended_by(error: BaseException) -> str:
+    """Returns how a run ended that ``error`` broke off, as the record calls it."""
+    stopped = isinstance(error, Cancelled) or not isinstance(error, Exception)
+    return "cancelled" if stopped else "failed"
 
 
 async def begin(
@@ -83,10 +90,12 @@ async def held(
     """Holds a stack for a short run that is not a workflow's."""
     async with locked(journal, stack, db=db, wait=wait):
         run = await begin(journal, stack, kind=kind, command=command)
-        result = "failed"
+        result = "ok"
         try:
             yield run
-            result = "ok"
+        except BaseException as error:
+            result = ended_by(error)
+            raise
         finally:
 
             def end(store: Store) -> None:

@@ -29,7 +29,9 @@ class Interrupts:
     def __enter__(self) -> "Interrupts":
         self._writing.setblocking(False)
         for number in STOPPING:
-            self._before[number] = signal.signal(number, _ignore)
+            # What is ignored already was meant to be: by nohup, or by a shell for "command &".
+            if signal.getsignal(number) != signal.SIG_IGN:
+                self._before[number] = signal.signal(number, _ignore)
         signal.set_wakeup_fd(self._writing.fileno(), warn_on_full_buffer=False)
         threading.Thread(target=self._watch, name="signals", daemon=True).start()
         return self

@@ -38,8 +38,10 @@ class Operations:
         reason = await self._guarded(machine, action)
         if reason is not None:
             return await self._skip(address, caller, reason)
-        done = self._do(address, machine, action, caller)
-        answer = await (done if action.waits_only else self._pipeline.stop.protect(done))
+        answer = await self._pipeline.stop.protect(
+            self._do(address, machine, action, caller),
+            "at once" if action.waits_only else "by deadline",
+        )
         self._done_once[(host, action.type)] = answer
         return answer
 
@@ -100,6 +102,7 @@ class Operations:
         failure: SlothError | None = None
         result: Mapping[str, Value] = {}
         try:
+            await asyncio.sleep(0)  # a deadline that has passed by now is felt before it begins
             result = await action.run(pipeline.commands.acting(machine, operation, caller))
         except SlothError as error:
             locate(error, address, caller, "action")

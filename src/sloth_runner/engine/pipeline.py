@@ -6,6 +6,7 @@
 A preview ends at the diff (``engine.prediction``).
 """
 
+import asyncio
 import contextlib
 import time
 from collections.abc import Sequence
@@ -29,7 +30,7 @@ from sloth_runner.engine.prediction import Prediction
 from sloth_runner.engine.preimages import Preimages
 from sloth_runner.engine.recorder import Recorder, Written
 from sloth_runner.engine.seal import change_data, redacted_state
-from sloth_runner.engine.stopping import Stop
+from sloth_runner.engine.stopping import Ends, Stop
 from sloth_runner.engine.work import (
     Work,
     carried,
@@ -117,15 +118,17 @@ class Pipeline:
             else:
                 outcomes[address] = await self._unchanged(address, resource, seen, caller)
         if todo:
-            converging = self._converge(host, todo, caller, began)
-            for outcome in await self.stop.protect(converging):
+            for outcome in await self._converge(host, todo, caller, began):
                 outcomes[outcome.address] = outcome
         return [outcomes[address] for address, _ in wanted]
 
     async def _converge(
         self, host: str, todo: Sequence[tuple[Address, Resource]], caller: Caller, began: float
     ) -> list[Outcome]:
-        """Changes what still differs when it is looked at again, with nothing else acting on it."""
+        """Changes what still differs when it is looked at again, with nothing else acting on it.
+
+        Until the change itself begins, a stop or a deadline may end this at any point.
+        """
         outcomes: list[Outcome] = []
         work: list[Work] = []
         async with contextlib.AsyncExitStack() as held:
@@ -149,12 +152,15 @@ class Pipeline:
                     )
                 else:
                     outcomes.append(await self._unchanged(address, resource, seen, caller))
-            return outcomes + await self._change(host, work)
+            if not work:
+                return outcomes
+            ends: Ends = "never" if any(i.resource.uninterrupted for i in work) else "by deadline"
+            return outcomes + await self.stop.protect(self._change(host, work), ends)
 
     async def _change(self, host: str, work: Sequence[Work]) -> list[Outcome]:
         """Carries out a batch of changes of one type, each with intent and result."""
         outcomes: list[Outcome] = []
-        begun: list[Begun] = []
+        ready: list[tuple[Work, Written, tuple[ChangeItem, ...]]] = []
         looking = ReadOnlyHost(self.machines.host(host))
         for item, refusal in zip(work, await refusals(work, looking, self.binding), strict=True):
             try:
@@ -164,20 +170,12 @@ class Pipeline:
             except SlothError as error:
                 outcomes.append(await self._refused(item.address, item.caller, error))
             else:
-                begun.append(await self._begin(looking, item, origin))
+                ready.append((item, _written(item, origin), await item.shown(looking)))
+        # From here on nothing is awaited but the journal, until all that is begun is known.
+        begun = [await self._begin(*one) for one in ready]
         return outcomes + (await self._apply(host, begun) if begun else [])
 
-    async def _begin(self, looking: ReadOnlyHost, item: Work, origin: Origin) -> Begun:
-        changes = await item.shown(looking)
-        written = Written(
-            address=item.address,
-            resource=item.resource,
-            caller=item.caller,
-            before=item.seen,
-            after=item.seen,
-            sensitive=item.sensitive,
-            origin=origin,
-        )
+    async def _begin(self, item: Work, written: Written, changes: tuple[ChangeItem, ...]) -> Begun:
         start = ResourceStart(
             msg=f"{item.change.kind} {item.address}",
             host=item.address.host,
@@ -199,6 +197,7 @@ class Pipeline:
         )
         cls = type(begun[0].item.resource)
         try:
+            await asyncio.sleep(0)  # a deadline that has passed by now is felt before it begins
             errors = await cls.apply_many(acting, [(b.item.resource, b.item.change) for b in begun])
         except SlothError as error:
             errors = [error] * len(begun)
@@ -328,3 +327,15 @@ class Pipeline:
             and self.observations.recorded(row.address) == resource
             and row.actual == self.recorder.seal.state(seen, sensitive)
         )
+
+
+def _written(item: Work, origin: Origin) -> Written:
+    return Written(
+        address=item.address,
+        resource=item.resource,
+        caller=item.caller,
+        before=item.seen,
+        after=item.seen,
+        sensitive=item.sensitive,
+        origin=origin,
+    )

@@ -158,9 +158,7 @@ class Prediction:
         shown = told(address, error)
         locate(error, shown, caller)
         self._counts.add("failed")
-        self._plan.shown.append(
-            end_event(shown, caller, "failed", planned=True, reason=error.said)
-        )
+        self._plan.shown.append(end_event(shown, caller, "failed", planned=True, reason=error.said))
         return Outcome(address=address, status="failed", changed=False, error=error)
 
 

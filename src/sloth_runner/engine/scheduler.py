@@ -72,8 +72,10 @@ class Scheduler:
         Raises WorkflowError or UsageError for a graph that cannot be run.
         """
         await self._task(TaskSpec(name=MAIN))
+        if self.ended.outcomes[MAIN] in ("failed", "cancelled"):
+            return await self._without_body()
         self.graph = Graph(self._program.tasks)
-        if not self._program.tasks and not self._program.calls and not self.ended.errors:
+        if not self._program.tasks and not self._program.calls:
             raise WorkflowError(
                 f"{self._spec.file} declares no task and makes no call",
                 location=Location(self._spec.file, 1),
@@ -88,10 +90,7 @@ class Scheduler:
         )
         chosen = self.graph.selected(self._spec.tasks, self._spec.tags)
         self.ended.complete = len(chosen) == len(self.graph.tasks) and not self._spec.hosts
-        if self.ended.outcomes.get(MAIN) in ("ok", "unknown"):
-            await self._walk(chosen)
-        else:
-            await self._block(chosen)
+        await self._walk(chosen)
         return self.ended
 
     def _check_name(self) -> None:
@@ -120,11 +119,15 @@ class Scheduler:
 
         async def one(name: str) -> None:
             task = self.graph.tasks[name]
-            for needed in task.depends_on:
-                await done[needed].wait()
             try:
+                for needed in task.depends_on:
+                    await done[needed].wait()
                 async with places:
                     await self._unless_blocked(task)
+            except asyncio.CancelledError:
+                if name not in self.ended.outcomes:  # it was waiting for its turn
+                    await self._end(task, "cancelled", reason=self._stop.reason or "cancelled")
+                raise
             finally:
                 done[name].set()
 
@@ -151,12 +154,13 @@ class Scheduler:
             self._preview.open_tasks.add(task.name)
         await self._task(task)
 
-    async def _block(self, chosen: set[str]) -> None:
-        for name in self.graph.order:
-            if name in chosen:
-                await self._end(
-                    self.graph.tasks[name], "blocked", reason="the workflow's body failed"
-                )
+    async def _without_body(self) -> Ended:
+        """Blocks what was declared before the body broke off, which need not be a whole graph."""
+        how = "failed" if self.ended.outcomes[MAIN] == "failed" else "was stopped"
+        for task in self._program.tasks:
+            await self._end(task, "blocked", reason=f"the workflow's body {how}")
+        self.ended.complete = False
+        return self.ended
 
     async def _task(self, task: TaskSpec) -> None:
         """Runs a task with its retries and ends it."""

@@ -27,13 +27,13 @@ from sloth_runner.engine.calls import Render
 from sloth_runner.engine.commands import wait_for_survivors
 from sloth_runner.engine.diagnostics import diagnose
 from sloth_runner.engine.finish import finish, orphans
-from sloth_runner.engine.holding import begin, locked, running, who
+from sloth_runner.engine.holding import begin, ended_by, locked, running, who
 from sloth_runner.engine.machines import check_hosts
 from sloth_runner.engine.plan import Plan, plan_order
 from sloth_runner.engine.program import RunSpec, random_seed
 from sloth_runner.engine.recover import settle_doubts
 from sloth_runner.engine.scheduler import Ended
-from sloth_runner.engine.stopping import OnStop, Stop, stoppable
+from sloth_runner.engine.stopping import OnStop, Stop, interrupting, stoppable
 from sloth_runner.engine.workshop import LoadProgram, Settings, Tools, Workshop
 from sloth_runner.state.database import is_there
 from sloth_runner.state.journal import Journal
@@ -78,7 +78,7 @@ class Session:
         """
         check_hosts(self.spec.hosts, self.spec.inventory, posixpath.dirname(self.spec.file))
         with (
-            stoppable(self.stop, self.hooks.on_stop, self._interrupt),
+            stoppable(self.stop, self.hooks.on_stop, self.bus.publish, self._interrupt),
             self._journal() as journal,
         ):
             if self.spec.mode == "plan":
@@ -175,9 +175,8 @@ class Session:
                 self._warn_of_path(stack)
             summary, counts = await self._applied(journal, stack, run, binding)
         except BaseException as error:
-            result = "failed" if isinstance(error, Exception) else "cancelled"
             with contextlib.suppress(SlothError):  # the first error says more
-                await self._end(journal, stack, run, result, {})
+                await self._end(journal, stack, run, ended_by(error), {})
             raise
         await self._end(journal, stack, run, summary.result, counts)
         return summary
@@ -216,7 +215,8 @@ class Session:
         ended = workshop.scheduler.ended
         try:
             async with asyncio.timeout(self.spec.timeout):
-                return await workshop.scheduler.run()
+                with interrupting(workshop.program.interrupt, after=self.spec.timeout):
+                    return await workshop.scheduler.run()
         except asyncio.CancelledError:
             if not self.stop.reason:
                 raise

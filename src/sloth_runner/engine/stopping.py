@@ -2,12 +2,17 @@
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Callable, Coroutine, Iterator
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from sloth_runner.core.errors import Cancelled
+from sloth_runner.core.events import Warned
+from sloth_runner.engine.bus import Publish
 
 T = TypeVar("T")
+
+Ends = Literal["at once", "by deadline", "never"]
 
 OnStop = Callable[[Callable[[str], None]], contextlib.AbstractContextManager[object]]
 """Given what a stop calls, with its reason, returns the context in which signals call it."""
@@ -28,40 +33,53 @@ class Stop:
         if self.reason:
             raise Cancelled(self.reason)
 
-    async def protect(self, operation: Coroutine[Any, Any, T]) -> T:
-        """Awaits ``operation``; when cancelled by a clean stop, waits for its end first.
+    async def protect(self, operation: Coroutine[Any, Any, T], ends: Ends = "by deadline") -> T:
+        """Awaits ``operation``; when cancelled, waits for its end and its record first.
 
-        Any other cancellation (a deadline) ends the operation too, and waits until that
-        is recorded.
+        ``ends`` says which cancellations it feels: all of them, all but a clean stop (so
+        deadlines, and the failure of its task), or none. It feels one at the most: while it
+        ends, more change nothing.
         """
         task = asyncio.ensure_future(operation)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if not self.reason:
-                task.cancel()
-            await asyncio.wait([task])
-            if not task.cancelled():
-                task.exception()
-            raise
+        cancelled = False
+        while not task.done():
+            try:
+                await asyncio.wait([task])
+            except asyncio.CancelledError:
+                if not cancelled and (ends == "at once" or (ends != "never" and not self.reason)):
+                    task.cancel()
+                cancelled = True
+        if not cancelled:
+            return task.result()
+        if not task.cancelled():
+            task.exception()  # it is recorded; who cancelled wants to hear of nothing else
+        raise asyncio.CancelledError
 
 
 @contextlib.contextmanager
 def stoppable(
-    stop: Stop, on_stop: OnStop | None, at_once: Callable[[], None] | None = None
+    stop: Stop,
+    on_stop: OnStop | None,
+    publish: Publish,
+    at_once: Callable[[], None] | None = None,
 ) -> Iterator[None]:
     """Within it, a signal asks for a clean stop of the current task, which ends as Cancelled.
 
-    ``at_once`` is called first, from the thread that the signal arrives in.
+    ``at_once`` is called first, from the thread that the signal arrives in. That thread never
+    publishes: a reader that blocks would keep it from the second signal.
     """
     loop, current = asyncio.get_running_loop(), asyncio.current_task()
+
+    def told(reason: str) -> None:
+        publish(Warned(msg=f"{reason}: nothing new starts, what runs is finished first"))
+        if current is not None:
+            current.cancel()
 
     def stopped(reason: str) -> None:
         stop.request(reason)
         if at_once is not None:
             at_once()
-        if current is not None:
-            loop.call_soon_threadsafe(current.cancel)
+        loop.call_soon_threadsafe(told, reason)
 
     try:
         with contextlib.nullcontext() if on_stop is None else on_stop(stopped):
@@ -69,3 +87,21 @@ def stoppable(
     except asyncio.CancelledError:
         stop.check()
         raise
+
+
+@contextlib.contextmanager
+def interrupting(interrupt: Callable[[], None], *, after: float | None) -> Iterator[None]:
+    """Within it, calls ``interrupt`` from another thread when ``after`` seconds have passed.
+
+    A deadline of the loop needs a turn of it, which busy Lua code never gives.
+    """
+    if after is None:
+        yield
+        return
+    timer = threading.Timer(after, interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -166,11 +166,11 @@ class Attempt:
         """Raises Cancelled or TaskTimedOut where Lua was stopped from outside."""
         if not self._interpreter.is_raised(self.number):
             return
-        if self._interpreter.interrupted:
-            raise Cancelled(f"task {self._context.task!r} was stopped", location=self._place)
-        # The deadline of the attempt has passed while Lua ran; whoever set it goes first.
+        # A stop was asked for or a deadline has passed while Lua ran: who set it goes first.
         for _ in range(3):
             await asyncio.sleep(0)
+        if self._interpreter.interrupted:
+            raise Cancelled(f"task {self._context.task!r} was stopped", location=self._place)
         raise TaskTimedOut(
             f"task {self._context.task!r} did not end before its deadline", location=self._place
         )

@@ -3,9 +3,9 @@
 import itertools
 import posixpath
 import re
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from sloth_runner.core.errors import Location, SyntaxMistake, UsageError
@@ -18,6 +18,7 @@ from sloth_runner.engine.program import (
     WorkflowSpec,
     random_seed,
 )
+from sloth_runner.engine.stopping import interrupting
 from sloth_runner.lua import codec
 from sloth_runner.lua.declarations import Declarations, Declared
 from sloth_runner.lua.driver import Attempt, Ended, Shared
@@ -166,20 +167,11 @@ class LuaProgram:
 
     @contextmanager
     def _deadline(self, number: int, timeout: float | None) -> Iterator[None]:
-        """Stops the Lua code of an attempt after its timeout, in seconds.
-
-        The engine's own deadline needs a turn of the loop, which busy Lua code never gives.
-        """
-        if timeout is None:
-            yield
-            return
-        timer = threading.Timer(timeout, self._interpreter.interrupt, (number,))
-        timer.daemon = True
-        timer.start()
+        """Stops the Lua code of an attempt after its timeout, in seconds."""
         try:
-            yield
+            with interrupting(partial(self._interpreter.interrupt, number), after=timeout):
+                yield
         finally:
-            timer.cancel()
             self._interpreter.lower(number)
 
     def _counted(self) -> None:

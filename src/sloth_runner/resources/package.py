@@ -91,6 +91,7 @@ class Package(Resource):
     )
 
     checks_ahead: ClassVar = True
+    uninterrupted: ClassVar = True
 
     def check(self) -> None:
         """Refuses what cannot be a package or a version, before any host is asked."""

@@ -110,9 +110,23 @@ class Journal:
 
         What ``work`` raises undoes its own writes only, and is raised here; when the
         commit fails, everyone in it gets the error. A caller that is cancelled meanwhile
-        does not take its work back.
+        still gets its answer, so that it knows what is written; it feels the cancellation
+        at the next thing that it awaits.
         """
-        return await self._submit_async(work, writes=True)
+        import asyncio
+
+        future = self._submit_async(work, writes=True)
+        cancelled = False
+        while not future.done():
+            try:
+                await asyncio.wait([future])
+            except asyncio.CancelledError:
+                cancelled = True
+        current = asyncio.current_task()
+        if cancelled and current is not None:
+            current.uncancel()  # the same cancellation, once more: a deadline counts them
+            current.cancel()
+        return future.result()
 
     async def read(self, work: Callable[[Store], T]) -> T:
         """Runs ``work``, which must not write, on one consistent state of the record."""
@@ -143,12 +157,12 @@ class Journal:
         if self._thread is not None:
             self._thread.join()
 
-    async def _submit_async(self, work: Callable[[Store], T], *, writes: bool) -> T:
+    def _submit_async(self, work: Callable[[Store], T], *, writes: bool) -> "asyncio.Future[T]":
         import asyncio
 
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._put(_Job(work, writes, future))
-        return await future
+        return future
 
     def _submit(self, work: Callable[[Store], T], *, writes: bool) -> T:
         waiter = _Waiter()
