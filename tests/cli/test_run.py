@@ -306,6 +306,22 @@ def test_nothing_to_do_asks_nothing(sloth: Sloth) -> None:
     assert "Apply" not in told
 
 
+def test_a_body_that_cannot_be_predicted_can_be_agreed_to(sloth: Sloth) -> None:
+    flow = sloth.write("""
+        task({ name = "last", depends_on = { "first" }, run = function()
+            file_ops.content({ path = "@/made", content = "two\\n" })
+        end })
+        local kernel = exec.run("uname -r").stdout
+        task({ name = "first", run = function()
+            file_ops.content({ path = "@/" .. #kernel, content = "" })
+        end })
+    """)
+    code, told = at_a_terminal(sloth, flow, "y\n")
+    assert code == 0, told
+    assert "2 not predicted" in told
+    assert (sloth.folder / "made").read_text() == "two\n"
+
+
 def test_a_signal_stops_a_run_cleanly(sloth: Sloth) -> None:
     flow = sloth.write('exec.run("touch @/begun; sleep 1"); exec.run("touch @/second")')
     with subprocess.Popen(

@@ -1,5 +1,7 @@
 """The preview tells the truth and cannot write, and a run keeps to what was shown."""
 
+import asyncio
+import contextlib
 import threading
 from pathlib import Path
 from typing import Any
@@ -7,7 +9,7 @@ from typing import Any
 import pytest
 
 from engine.script import Ctx, Deployment
-from sloth_runner.core.errors import Cancelled
+from sloth_runner.core.errors import Cancelled, PlanStale
 from sloth_runner.core.events import ResourceEnd, TaskEnd
 from sloth_runner.engine.plan import Plan
 
@@ -342,6 +344,62 @@ def test_an_action_that_was_not_shown_is_not_done(deployment: Deployment) -> Non
     ran = deployment.confirmed(meanwhile)
     assert ran.summary.exit == 7
     assert deployment.log("a") == ["poke"]
+
+
+@pytest.mark.parametrize("fault", ["fail", "half"])
+def test_another_attempt_is_in_the_plan_of_the_first(deployment: Deployment, fault: str) -> None:
+    async def body(ctx: Ctx) -> None:
+        if not ctx.context.preview:
+            deployment.fault("a", fault if ctx.attempt == 1 else None)
+            deployment.fault("b", "fail" if ctx.attempt == 2 else None)
+        await ctx("test.poke", path=deployment.path("c"))
+        await ctx("test.cell", path=deployment.path("a"), value="new")
+        await ctx("test.poke", path=deployment.path("b"))
+
+    deployment.task("t", body, retries=2)
+    ran = deployment.confirmed(yes)
+    assert (ran.summary.exit, ran.summary.failed) == (0, 2)
+    assert deployment.cell("a") == {"value": "new"}
+    assert (deployment.log("b"), deployment.log("c")) == (["poke"], ["poke"] * 3)
+
+
+def test_what_another_task_did_first_this_time_is_no_reason_to_refuse(
+    deployment: Deployment,
+) -> None:
+    deployment.put("a", value="old")
+    done = asyncio.Event()
+
+    async def cell(ctx: Ctx) -> None:
+        if not ctx.context.preview:
+            await done.wait()
+        await ctx("test.cell", path=deployment.path("a"), value="new")
+
+    async def thing(ctx: Ctx) -> None:
+        if not ctx.context.preview:
+            deployment.put("a", value="as the thing left it")
+        await ctx("test.thing", deployment.path("thing"))
+        if not ctx.context.preview:
+            done.set()
+
+    deployment.task("cell", cell)
+    deployment.task("thing", thing)
+    ran = deployment.confirmed(yes)
+    assert (ran.summary.exit, deployment.cell("a")) == (0, {"value": "new"})
+
+
+def test_a_refusal_that_the_task_catches_is_one_all_the_same(deployment: Deployment) -> None:
+    async def body(ctx: Ctx) -> None:
+        await ctx("test.cell", path=deployment.path("a"))
+        if not ctx.context.preview:
+            with contextlib.suppress(PlanStale):
+                await ctx("test.poke", path=deployment.path("not shown"))
+
+    deployment.task("t", body, retries=3)
+    ran = deployment.confirmed(yes)
+    assert (ran.summary.exit, ran.summary.created, ran.summary.failed) == (7, 1, 1)
+    assert deployment.log("not shown") == []
+    [row] = deployment.rows().values()
+    assert row.carry is not None, "what should have followed has not"
 
 
 def test_a_task_that_could_not_be_predicted_may_go_on_after_yes(deployment: Deployment) -> None:

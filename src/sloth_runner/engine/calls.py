@@ -6,7 +6,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from sloth_runner.core import schema
-from sloth_runner.core.errors import HostError, Location, ParamError, SlothError, TaskError
+from sloth_runner.core.errors import (
+    HostError,
+    Location,
+    ParamError,
+    PlanStale,
+    SlothError,
+    TaskError,
+)
 from sloth_runner.core.events import Log
 from sloth_runner.core.registry import Registry
 from sloth_runner.core.resource import Action, Declared, Function, Query, Resource
@@ -229,6 +236,7 @@ class TaskContext:
         self.preview = preview
         self.results = results
         self.values = values
+        self.refused: PlanStale | None = None
         self._publish = publish
 
     async def call(
@@ -243,6 +251,8 @@ class TaskContext:
         except SlothError as error:
             if error.location is None:
                 error.location = location
+            if isinstance(error, PlanStale):  # a workflow may catch it, the task fails all the same
+                self.refused = self.refused or error
             raise
 
     def functions(self) -> Sequence[str]:

@@ -46,19 +46,22 @@ class Graph:
                 effects=("nothing was touched",),
             ) from None
 
-    def selected(self, names: Sequence[str], tags: Sequence[str]) -> set[str]:
+    def selected(
+        self, names: Sequence[str], tags: Sequence[str], *, partial: bool = False
+    ) -> set[str]:
         """Returns the tasks that were asked for and all that they need; without a wish, all.
 
-        Raises UsageError for a name or tag that no task has.
+        Raises UsageError for a name or tag that no task has, unless the graph is only a
+        ``partial`` one.
         """
         if not names and not tags:
             return set(self.tasks)
         for name in names:
-            if name not in self.tasks and name != MAIN:
+            if name not in self.tasks and name != MAIN and not partial:
                 raise UsageError(f"--task: there is no task {name!r}{meant(name, self.tasks)}")
         known = {tag for task in self.tasks.values() for tag in task.tags}
         for tag in tags:
-            if tag not in known:
+            if tag not in known and not partial:
                 raise UsageError(f"--tags: no task has the tag {tag!r}{meant(tag, known)}")
         waiting = [n for n in names if n in self.tasks]
         waiting += [t.name for t in self.tasks.values() if set(t.tags) & set(tags)]
@@ -79,6 +82,17 @@ class Graph:
             if name in self.tasks[task].depends_on or found & set(self.tasks[task].depends_on):
                 found.add(task)
         return found
+
+
+def closed(tasks: Sequence[TaskSpec]) -> list[TaskSpec]:
+    """Returns the tasks of which everything that they need, at any depth, is among ``tasks``."""
+    kept = list(tasks)
+    while True:
+        names = {task.name for task in kept}
+        whole = [task for task in kept if names.issuperset(task.depends_on)]
+        if len(whole) == len(kept):
+            return whole
+        kept = whole
 
 
 def _stable(sorter: "graphlib.TopologicalSorter[str]", place: Mapping[str, int]) -> list[str]:

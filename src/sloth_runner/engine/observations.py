@@ -130,6 +130,10 @@ class Observations:
             self._window[host] = FIRST_WINDOW
         self._touched.setdefault(host, Touched()).mark(touches, self._count)
 
+    def disturbed(self, host: str, resource: Resource) -> bool:
+        """Whether anything was said to be touched, since the start, that may be ``resource``."""
+        return self._touched_since(host, 0, resource.path)
+
     async def close(self) -> None:
         """Stops looking ahead."""
         if self._prefetch is not None:

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 
 from sloth_runner.core import schema, values
 from sloth_runner.core.address import Address
-from sloth_runner.core.errors import Cancelled, HostError, SlothError
+from sloth_runner.core.errors import Cancelled, HostError, PlanStale, SlothError
 from sloth_runner.core.events import ResourceStart
 from sloth_runner.core.host import Host, ReadOnlyHost
 from sloth_runner.core.record import Operation
 from sloth_runner.core.resource import Action, Query
-from sloth_runner.core.values import State, Value
+from sloth_runner.core.values import Value
 from sloth_runner.engine.context import Caller
 from sloth_runner.engine.pipeline import Pipeline
-from sloth_runner.engine.plan import planned_action
+from sloth_runner.engine.plan import Plan, planned_action
 from sloth_runner.engine.program import Answer, Unpredictable
 from sloth_runner.engine.work import end_event, locate, without_host
 
@@ -24,26 +24,35 @@ class Operations:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
-        self._ordinals: dict[tuple[str, str], int] = {}
-        self._done_once: dict[tuple[str, str], Answer] = {}
+        self._ordinals: dict[tuple[int, Address, str], int] = {}
+        self._once: dict[tuple[str, str], asyncio.Lock] = {}
+        self._done: set[tuple[str, str]] = set()
 
     async def act(self, host: str, action: Action, caller: Caller) -> Answer:
         """Does ``action`` on ``host`` unless its guard says that it need not be done."""
-        if getattr(action, "once_per_run", False) and (host, action.type) in self._done_once:
-            return Answer(value={"changed": False, "status": "skipped", "success": True})
         address = Address(host, action.type, action.title)
+        if not getattr(action, "once_per_run", False):
+            return await self._act(address, action, caller)
+        key = (host, action.type)
+        async with self._once.setdefault(key, asyncio.Lock()):
+            if key in self._done:
+                return Answer(value={"changed": False, "status": "skipped", "success": True})
+            answer = await self._act(address, action, caller)
+            self._done.add(key)
+            return answer
+
+    async def _act(self, address: Address, action: Action, caller: Caller) -> Answer:
         if self._pipeline.preview is not None:
             return await self._predict(address, action, caller)
+        host = address.host
         machine = self._pipeline.machines.host(host)
         reason = await self._guarded(machine, action)
         if reason is not None:
             return await self._skip(address, caller, reason)
-        answer = await self._pipeline.stop.protect(
+        return await self._pipeline.stop.protect(
             self._do(address, machine, action, caller),
             "at once" if action.waits_only else "by deadline",
         )
-        self._done_once[(host, action.type)] = answer
-        return answer
 
     async def ask(self, host: str, query: Query, caller: Caller) -> Answer:
         """Asks ``query`` of the machine itself; in a preview, of the predicted one."""
@@ -80,10 +89,7 @@ class Operations:
     async def _do(self, address: Address, machine: Host, action: Action, caller: Caller) -> Answer:
         pipeline, began = self._pipeline, time.monotonic()
         if pipeline.binding is not None and not action.waits_only:
-            ordinal = self._ordinal(address, action)
-            pipeline.binding.check(
-                address, "action", _binding(action), None, task=caller.task, ordinal=ordinal
-            )
+            await self._keep_to(pipeline.binding, address, action, caller)
         operation = await pipeline.recorder.intend_action(
             address,
             caller,
@@ -123,6 +129,19 @@ class Operations:
             text=text if isinstance(text, str) else None,
         )
 
+    async def _keep_to(self, plan: Plan, address: Address, action: Action, caller: Caller) -> None:
+        """Raises PlanStale, and tells of it, for an action that the plan does not hold."""
+        binding = _binding(action, caller)
+        ordinal = self._ordinal(address, binding, caller)
+        try:
+            plan.check(address, "action", binding, None, task=caller.task, ordinal=ordinal)
+        except PlanStale as error:
+            locate(error, address, caller, "action")
+            self._pipeline.counts.add("failed")
+            event = end_event(address, caller, "failed", reason=str(error))
+            await self._pipeline.recorder.emit(event)
+            raise
+
     async def _ended(
         self,
         operation: Operation,
@@ -155,11 +174,12 @@ class Operations:
         if guard.unless or guard.onlyif:
             note = "unless its guard says otherwise"
         if not action.waits_only:
-            ordinal = self._ordinal(address, action)
+            binding = _binding(action, caller)
+            ordinal = self._ordinal(address, binding, caller)
             pipeline.overlay.act(address, action.touches)
             pipeline.counts.add("ran")
             assert pipeline.preview is not None  # noqa: S101 - only a preview comes here
-            pipeline.preview.add(planned_action(address, _binding(action)), ordinal)
+            pipeline.preview.add(planned_action(address, binding), ordinal)
             event = end_event(
                 address,
                 caller,
@@ -211,21 +231,22 @@ class Operations:
             raise Unpredictable(_reading(caller, path))
         return Answer(value=await query.ask(machine))
 
-    def _ordinal(self, address: Address, action: Action) -> int:
-        """Counts equal actions: the second of two is another operation than the first."""
-        key = (str(address), values.checksum(_binding(action)))
+    def _ordinal(self, address: Address, binding: Mapping[str, Value], caller: Caller) -> int:
+        """Counts equal actions of a task, afresh for each attempt: a second one is another."""
+        key = (caller.attempt, address, values.checksum(dict(binding)))
         number = self._ordinals.get(key, 0)
         self._ordinals[key] = number + 1
         return number
 
 
-def _binding(action: Action) -> State:
-    """Returns what a plan binds of an action: its parameters, sensitive ones as checksums."""
+def _binding(action: Action, caller: Caller) -> dict[str, Value]:
+    """Returns what a plan binds of an action: its task and parameters, secret ones hashed."""
     params = schema.params_of(type(action))
-    return {
+    given = {
         name: values.checksum(value) if params[name].doc.sensitive else value
         for name, value in schema.given_params(action).items()
     }
+    return {"task": caller.task, "params": given}
 
 
 def _command(action: Action) -> tuple[str, ...]:

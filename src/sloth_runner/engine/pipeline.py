@@ -148,6 +148,7 @@ class Pipeline:
                             seen=seen,
                             change=change,
                             began=began,
+                            disturbed=self.observations.disturbed(host, resource),
                         )
                     )
                 else:

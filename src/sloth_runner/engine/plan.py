@@ -1,7 +1,8 @@
 """A plan: the set of operations that a preview found, and whether a run keeps to it.
 
-The set binds (address, kind, desired properties, ordinal for actions), never the order;
-what was observed binds only operations that follow nothing. Doing less is always allowed.
+The set binds (address, kind, desired properties; for actions their task and ordinal), never the
+order; what was observed binds only operations that follow nothing, in the preview as in the run,
+which may do them in another order and more than once. Doing less is always allowed.
 """
 
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from sloth_runner.core.address import Address
 from sloth_runner.core.errors import PlanStale
 from sloth_runner.core.events import Event
 from sloth_runner.core.values import State, Value
+from sloth_runner.engine.program import MAIN
 
 
 class Planned(Struct, frozen=True, kw_only=True):
@@ -56,28 +58,34 @@ class Plan(Struct, kw_only=True):
         *,
         task: str,
         ordinal: int = 0,
+        disturbed: bool = False,
     ) -> None:
-        """Raises PlanStale unless the plan holds this operation, or its task was left open."""
-        if task in self.open_tasks:
+        """Raises PlanStale unless the plan holds this operation, or its task was left open.
+
+        What was seen does not bind where this run has ``disturbed`` it before. Where the body
+        could not be predicted, nor could any task.
+        """
+        if task in self.open_tasks or MAIN in self.open_tasks:
             return
         planned = self.operations.get((str(address), values.checksum(desired), ordinal))
         if planned is None:
+            verb = "run" if kind == "action" else kind
             raise PlanStale(
-                f"{address}: to {kind} it is not in the plan",
-                hint="look at a new plan; nothing more was done",
+                f"{address}: to {verb} it is not in the plan",
+                hint="it was not done; look at a new plan",
             )
-        if planned.follows:
+        if planned.follows or disturbed:
             return
         if planned.kind != kind or planned.seen != values.checksum(seen):
             raise PlanStale(
                 f"{address}: it is not as it was when the plan was made",
-                hint="look at a new plan; nothing more was done",
+                hint="it was not changed; look at a new plan",
                 facts={"planned": planned.kind, "now": kind},
             )
 
 
 def planned_action(address: Address, params: Mapping[str, Value]) -> Planned:
-    """Returns the plan's entry for an action, which binds its parameters."""
+    """Returns the plan's entry for an action, which binds its parameters and its task."""
     return Planned(
         address=address,
         kind="action",

@@ -10,6 +10,7 @@ from sloth_runner.core.address import LOCAL
 from sloth_runner.core.errors import (
     Cancelled,
     Location,
+    PlanStale,
     SlothError,
     TaskTimedOut,
     WorkflowError,
@@ -18,7 +19,7 @@ from sloth_runner.core.events import Event, ProgramLoaded, TaskEnd, TaskStart, W
 from sloth_runner.core.values import Value
 from sloth_runner.engine.calls import Calls, TaskContext
 from sloth_runner.engine.diagnostics import diagnose
-from sloth_runner.engine.graph import Graph
+from sloth_runner.engine.graph import Graph, closed
 from sloth_runner.engine.plan import Plan
 from sloth_runner.engine.program import MAIN, Program, RunSpec, TaskResult, TaskSpec
 from sloth_runner.engine.recorder import Recorder
@@ -74,7 +75,7 @@ class Scheduler:
         await self._task(TaskSpec(name=MAIN))
         if self.ended.outcomes[MAIN] in ("failed", "cancelled"):
             return await self._without_body()
-        self.graph = Graph(self._program.tasks)
+        self.graph = await self._declared()
         if not self._program.tasks and not self._program.calls:
             raise WorkflowError(
                 f"{self._spec.file} declares no task and makes no call",
@@ -88,7 +89,9 @@ class Scheduler:
         await self._publish(
             ProgramLoaded(msg=f"{len(names)} task{'s' * (len(names) != 1)}", tasks=names)
         )
-        chosen = self.graph.selected(self._spec.tasks, self._spec.tags)
+        chosen = self.graph.selected(
+            self._spec.tasks, self._spec.tags, partial=self.ended.outcomes[MAIN] == "unknown"
+        )
         self.ended.complete = len(chosen) == len(self.graph.tasks) and not self._spec.hosts
         await self._walk(chosen)
         return self.ended
@@ -145,7 +148,7 @@ class Scheduler:
                 raise answer
 
     async def _unless_blocked(self, task: TaskSpec) -> None:
-        outcomes = [self.ended.outcomes.get(name) for name in task.depends_on]
+        outcomes = [self.ended.outcomes.get(name) for name in (MAIN, *task.depends_on)]
         if any(outcome in ("failed", "blocked", "cancelled") for outcome in outcomes):
             return await self._end(task, "blocked", reason=_because(task, self.ended.outcomes))
         if self._stop.reason:
@@ -153,6 +156,21 @@ class Scheduler:
         if "unknown" in outcomes and self._preview is not None:
             self._preview.open_tasks.add(task.name)
         await self._task(task)
+
+    async def _declared(self) -> Graph:
+        """Returns the graph of the declared tasks.
+
+        Where a preview could not follow the body to its end, tasks that need one of those
+        that would have come are left out, and not predicted.
+        """
+        tasks = list(self._program.tasks)
+        if self.ended.outcomes[MAIN] == "unknown":
+            whole = closed(tasks)
+            for task in tasks:
+                if task not in whole:
+                    await self._leave_open(task, "what it depends on", began=None)
+            tasks = whole
+        return Graph(tasks)
 
     async def _without_body(self) -> Ended:
         """Blocks what was declared before the body broke off, which need not be a whole graph."""
@@ -175,7 +193,7 @@ class Scheduler:
             except SlothError as failure:
                 error = failure
                 await self._registrations.task_ended(task.name, failed=True, reason=str(failure))
-                if isinstance(failure, Cancelled):
+                if isinstance(failure, Cancelled | PlanStale):  # another attempt helps neither
                     break
                 await self._say_that_it_is_tried_again(task, attempt, failure)
                 continue
@@ -227,13 +245,16 @@ class Scheduler:
         )
         try:
             async with asyncio.timeout(task.timeout):
-                return await running
+                result = await running
         except TimeoutError:
             raise TaskTimedOut(
                 f"task {task.name!r} did not end within {task.timeout:g} s",
                 location=task.location,
                 hint="raise the task's timeout, or find out what it waits for",
             ) from None
+        if context.refused is not None:
+            raise context.refused
+        return result
 
     async def _succeed(self, task: TaskSpec, result: TaskResult, began: float) -> None:
         self.ended.results[task.name] = result.value
@@ -241,12 +262,15 @@ class Scheduler:
             return await self._end(task, "skipped", began=began, reason="its condition is not met")
         opened = self._preview is not None and task.name in self._preview.open_tasks
         if result.unpredicted is not None or opened:
-            if self._preview is not None:
-                self._preview.open_tasks.add(task.name)
-            return await self._end(
-                task, "unknown", began=began, unpredicted=result.unpredicted or "what it depends on"
-            )
+            why = result.unpredicted or "what it depends on"
+            return await self._leave_open(task, why, began=began)
         await self._end(task, "ok", began=began)
+
+    async def _leave_open(self, task: TaskSpec, why: str, *, began: float | None) -> None:
+        """Ends a task that a preview could not predict to its end."""
+        if self._preview is not None:
+            self._preview.open_tasks.add(task.name)
+        await self._end(task, "unknown", began=began, unpredicted=why)
 
     async def _fail(self, task: TaskSpec, error: SlothError, began: float) -> None:
         self.ended.errors.append(error)

@@ -23,7 +23,8 @@ from sloth_runner.engine.seal import change_items, redacted, redacted_state
 class Work(Struct, frozen=True, kw_only=True):
     """A resource with its latest observation (``seen``) and what that leaves to do.
 
-    ``began`` is on the monotonic clock, in seconds.
+    ``began`` is on the monotonic clock, in seconds; ``disturbed`` says whether this run has
+    done something before that may have touched it.
     """
 
     address: Address
@@ -32,6 +33,7 @@ class Work(Struct, frozen=True, kw_only=True):
     seen: State | None
     change: Diff
     began: float
+    disturbed: bool = False
 
     @property
     def sensitive(self) -> frozenset[str]:
@@ -182,6 +184,7 @@ def _forbidden(item: Work, binding: Plan | None) -> SlothError | None:
                 item.resource.desired(),
                 item.seen,
                 task=item.caller.task,
+                disturbed=item.disturbed,
             )
     except SlothError as error:
         return error
