@@ -524,7 +524,12 @@ def test_a_block_of_the_guide_runs_and_changes_nothing_the_second_time(
 
 @pytest.mark.skipif(not GUIDE.exists(), reason="the guide is not beside the checkout")
 def test_what_the_blocks_of_the_guide_ask_for_is_there(prepared: Machine) -> None:
-    """Runs after the blocks, in the order of this file, and looks by plain shell."""
+    """Runs all blocks, in their order, and looks by plain shell."""
+    for number, code in enumerate(RUNNABLE):
+        site = Site(prepared, f"guide-all-{number}")
+        if "update_resource" in code and "register_resource" not in code:
+            site.run(REGISTERED)
+        site.run(supplied(code))
     seen = prepared.sh(
         "dpkg-query -W -f '${Version}\\n' docker; systemctl is-active docker nginx; "
         "systemctl is-enabled docker nginx; getent passwd appuser | cut -d: -f6,7; "
