@@ -134,6 +134,11 @@ def test_a_mistake_is_found_and_pointed_at(
         "local s <close> = setmetatable({}, { __close = function() end })",
         'local t = { 1, 2, n = 3, ["a b"] = 4, [5] = 6; f = function() end, }\nprint(#t, t["a b"])',
         "local _ENV = { print = print }\nprint(anything)\nx, pkg.any = 1, 2\npkg.wrong()",
+        "local function apart(_ENV) mine = 2 return mine end\nprint(apart({}))",
+        "_ENV = setmetatable({}, { __index = _ENV })\nmine = 1\nprint(mine, _ENV.other)",
+        "for name in pairs(_G) do _G[name .. 2] = 1 end\nprint(docker)",
+        "if _G.docker then print(_G.docker) end",
+        "_G.pkg.mine = print\npkg.mine(5)",
         'print(("%d"):format(3), #"abc", -2 ^ 2, "a" < "b", nil == false)',
         "local ok, err = pcall(error, { code = 1 })\nif not ok then print(err.code) end",
         "local stack = { n = 0 }\nfunction stack.push() stack.n = stack.n + 1 end\nstack.push()",
@@ -224,7 +229,10 @@ def test_code_from_elsewhere_may_define_anything_but_typing_mistakes() -> None:
     assert [p.message for p in found] == ['"pgk" is not defined in this file; did you mean "pkg"?']
 
 
-@pytest.mark.parametrize("source", ["_G.x = 1\nprint(x)", "x = 1\nprint(x)"])
+@pytest.mark.parametrize(
+    "source",
+    ["_G.x = 1\nprint(x)", "x = 1\nprint(x)", '_ENV["x"] = 1\nprint(x)', "_ENV.x = 1\nprint(x)"],
+)
 def test_globals_are_warned_about(source: str) -> None:
     problem = only(source)
     assert (problem.severity, problem.code, problem.line) == ("warning", "SR1402", 1)

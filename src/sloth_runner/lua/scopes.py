@@ -4,7 +4,10 @@ from collections.abc import Callable
 
 from msgspec import Struct, field
 
-from sloth_runner.lua.syntax import Node, argument_nodes, dotted, text_of
+from sloth_runner.lua.syntax import Node, argument_nodes, dotted, literal, text_of
+
+ENVIRONMENTS = frozenset({"_G", "_ENV"})
+"""The names by which a file can speak of all globals."""
 
 OUTSIDE = frozenset({"require", "dofile", "loadfile", "load", "loadstring"})
 """Functions that bring in code from elsewhere, which may define anything."""
@@ -173,28 +176,27 @@ class _Walk:
         if node.type == "identifier":
             if not self._is_local(text_of(node)):
                 self.names.written.setdefault(text_of(node), node)
-            return
-        if node.type not in ("dot_index_expression", "method_index_expression"):
-            self._below(node)
+                self.names.outside |= text_of(node) in ENVIRONMENTS
             return
         table = node.child_by_field_name("table")
         outer = dotted(table)
-        if outer is None or self._is_local(outer.partition(".")[0]):
+        name = _field_name(node) if outer in ENVIRONMENTS and not self._is_local(outer) else None
+        if name is not None:
+            self.names.written.setdefault(name, node)
+        elif node.type not in ("dot_index_expression", "method_index_expression"):
+            self._below(node)
+        elif outer is None or self._is_local(outer.partition(".")[0]):
             self._visit(table)
-        elif outer == "_G":
-            name = node.child_by_field_name("field")
-            if name is not None:
-                self.names.written.setdefault(text_of(name), node)
         else:
-            self.names.extended.add(outer)
+            self.names.extended.add(_plain(outer))
             self._visit(table)
 
     def _call(self, node: Node) -> None:
         name = node.child_by_field_name("name")
         path = dotted(name)
         if name is not None and path is not None and not self._is_local(path.partition(".")[0]):
-            self.names.uses.append(Use(path, name, node))
-            self.names.outside |= path.removeprefix("_G.") in OUTSIDE
+            self._use(path, name, node)
+            self.names.outside |= _plain(path) in OUTSIDE
         else:
             self._visit(name)
         for argument in argument_nodes(node):
@@ -205,7 +207,7 @@ class _Walk:
         if path is None:
             self._visit(node.child_by_field_name("table"))
         elif not self._is_local(path.partition(".")[0]):
-            self.names.uses.append(Use(path, node))
+            self._use(path, node)
 
     def _method(self, node: Node) -> None:
         self._visit(node.child_by_field_name("table"))
@@ -213,12 +215,34 @@ class _Walk:
     def _identifier(self, node: Node) -> None:
         name = text_of(node)
         if not self._is_local(name):
-            self.names.uses.append(Use(name, node))
+            self._use(name, node)
+
+    def _use(self, path: str, node: Node, call: Node | None = None) -> None:
+        """Takes note of a global that is read; one that is looked up in _G may well be missing."""
+        if path in ENVIRONMENTS:  # whoever gets hold of the table of all globals may define any
+            self.names.outside = True
+        elif path == _plain(path):
+            self.names.uses.append(Use(path, node, call))
 
     def _field(self, node: Node) -> None:
         if node.children[0].type == "[":
             self._visit(node.child_by_field_name("name"))
         self._visit(node.child_by_field_name("value"))
+
+
+def _plain(path: str) -> str:
+    """Returns a dotted name without the table of all globals before it."""
+    first, _, rest = path.partition(".")
+    return rest if rest and first in ENVIRONMENTS else path
+
+
+def _field_name(node: Node) -> str | None:
+    """Returns the name of the field that ``a.b`` or ``a["b"]`` means, None for a computed one."""
+    name = node.child_by_field_name("field")
+    if name is None or node.type == "dot_index_expression":
+        return name and text_of(name)
+    key = literal(name)
+    return key if isinstance(key, str) else None
 
 
 def _nothing(_: Node) -> None:

@@ -133,7 +133,7 @@ class _Findings:
     def _is_ours(self, use: Use) -> bool:
         """Whether a name is certainly the built-in one: the file gives it no other meaning."""
         names = self._names
-        if use.root in names.written or "_G" in names.extended:
+        if use.root in names.written or "_ENV" in names.written:
             return False
         return not any(outer in names.extended for outer in _prefixes(use.name))
 
@@ -178,7 +178,7 @@ class _Findings:
 
     def _check_globals(self) -> None:
         for name, node in self._names.written.items():
-            if name in self._names.functions:
+            if name in self._names.functions or "_ENV" in self._names.written:
                 continue
             if name in vocabulary.vocabulary().names:
                 message = f'"{name}" is given another meaning for the whole workflow'
