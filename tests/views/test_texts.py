@@ -107,6 +107,19 @@ def test_a_marker_stands_under_the_column_that_is_meant() -> None:
     assert caret.endswith("^^^ wrong")
 
 
+@pytest.mark.parametrize(("look", "most"), [(LOOK, 200), (Look(width=40), 40)])
+def test_of_an_endless_line_only_what_is_meant_is_shown(look: Look, most: int) -> None:
+    lines = ["x" * 9000, "y" * 5000 + "wrong" + "z" * 5000, "last"]
+    above, code, caret, below = [
+        look.paint(one) for one in snippet(lines, 2, look, column=5001, length=5)
+    ]
+    assert code[caret.index("^") :].startswith("wrong")
+    assert caret.endswith(" ^^^^^")
+    assert max(map(len, (above, code, caret, below))) <= most
+    [_, code, caret, _] = [look.paint(one) for one in snippet(lines, 2, look)]
+    assert max(len(code), len(caret)) <= most
+
+
 def test_stored_events_come_back_as_they_were() -> None:
     for events in recorded.ALL.values():
         for event in events:

@@ -22,6 +22,10 @@ MOST = 5
 """Failures that are reported in full."""
 
 _LABEL = 11
+_GUTTER = 12
+_WIDEST = (
+    200  # of the Lua that is shown where nothing is cut: a table can be one line of a megabyte
+)
 _OUTPUTS = ("stderr", "stdout")
 
 
@@ -124,25 +128,26 @@ def snippet(
     """
     if not 1 <= number <= len(lines):
         return
+    code = lines[number - 1].rstrip("\r\n")
+    if column is None:
+        column, length = len(code) - len(code.lstrip()) + 1, len(code.strip())
+    before, marked = (len(clean(one)) for one in (code[: column - 1], code[column - 1 :][:length]))
+    room = max((look.width or _WIDEST) - _GUTTER, 1)
+    left = max(0, before - room // 2) if before + min(marked, room // 4) > room else 0
     bar = look.sign("bar")
     for index in range(max(1, number - 1), min(len(lines), number + 1) + 1):
-        text = clean(lines[index - 1].rstrip("\r\n"))
-        shown = cut(f"     {index:>4} {bar} {text}", look.width, look)
-        yield line(Span(shown, "" if index == number else "dim"))
+        text = cut(_from(left, clean(lines[index - 1].rstrip("\r\n")), look), room, look)
+        yield line(Span(f"     {index:>4} {bar} {text}", "" if index == number else "dim"))
         if index == number:
-            yield _marker(lines[index - 1].rstrip("\r\n"), column, length, note, look)
+            shown = max(1, min(marked, room - (before - left)))
+            mark = Span("^" * shown + (f" {note}" if note else ""), "failed")
+            yield line(f"          {bar} {' ' * (before - left)}", mark)
 
 
-def _marker(text: str, column: int | None, length: int, note: str, look: Look) -> Line:
-    if column is None:
-        code = text.strip()
-        column, length = text.find(code) + 1, len(code)
-    before = len(clean(text[: column - 1]))
-    marked = max(1, len(clean(text[column - 1 : column - 1 + length])))
-    if look.width is not None:
-        marked = max(1, min(marked, look.width - 12 - before))
-    tail = f" {note}" if note else ""
-    return line(f"          {look.sign('bar')} {' ' * before}", Span("^" * marked + tail, "failed"))
+def _from(left: int, text: str, look: Look) -> str:
+    """Returns a line without what stands before a column, with a sign in its place."""
+    sign = look.sign("cut")
+    return sign + text[left + len(sign) :] if left and len(text) > left else text[left:]
 
 
 def _fact(name: str, fact: Value) -> str:
