@@ -1,5 +1,7 @@
 """stack drift and stack accept, through the command."""
 
+import re
+
 import pytest
 
 from cli.command import Sloth
@@ -61,6 +63,30 @@ def test_fix_puts_everything_back(web: Sloth) -> None:
     assert states(web) == ["applied", "applied"]
     listed = web("stack", "resources", "web", "--json").json
     assert [row["location"].rpartition(":")[2] for row in listed] == ["3", "4"]
+
+
+def test_the_history_tells_what_drifted_and_what_was_put_back(web: Sloth) -> None:
+    web("stack", "drift", "web")
+    web("stack", "drift", "web", "--fix")
+    web("stack", "drift", "web")
+    (web.folder / "a").unlink()
+    (web.folder / "a").mkdir()
+    assert web("stack", "drift", "web", "--fix").code == 1
+    runs = web("stack", "history", "web", "--json").json
+    told = [(run["kind"], run["result"], run["counts"]) for run in runs]
+    assert told[:4] == [
+        ("fix", "failed", {"drifted": 1, "unchanged": 1, "failed": 1}),
+        ("drift", "ok", {"unchanged": 2}),
+        ("fix", "ok", {"drifted": 2, "changed": 1, "created": 1}),
+        ("drift", "ok", {"drifted": 2}),
+    ]
+    lines = web("stack", "history", "web").out.splitlines()
+    assert [re.split("  +", one.strip())[2:9] for one in lines[1:5]] == [
+        ["fix", "failed", "0", "0", "0", "0", "1"],
+        ["drift", "no drift", "0", "0", "0", "0", "0"],
+        ["fix", "changed", "1", "1", "0", "0", "0"],
+        ["drift", "2 drifted", "0", "0", "0", "0", "0"],
+    ]
 
 
 def test_accept_takes_the_actual_values(web: Sloth) -> None:

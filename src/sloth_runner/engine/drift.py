@@ -115,6 +115,7 @@ class Drift:
             for written in addresses:
                 row = named(list(tools.recorder.rows.values()), written, self._name)
                 await self._take(tools, row)
+                tools.counts.add("accepted")
                 accepted.append(row.address)
             return accepted
 
@@ -129,8 +130,15 @@ class Drift:
             stack = await journal.read(lambda store: store.stack(name))
             if stack is None:
                 raise UsageError(f"there is no stack called {name!r}")
+            counts: dict[str, int] = {}
             async with held(
-                journal, stack, kind=kind, command=self._argv, wait=wait, db=self._settings.db
+                journal,
+                stack,
+                kind=kind,
+                command=self._argv,
+                wait=wait,
+                db=self._settings.db,
+                counts=counts,
             ) as run:
                 self._start(stack, run, kind)
                 if kind == "fix":
@@ -149,6 +157,7 @@ class Drift:
                 try:
                     yield tools
                 finally:
+                    counts |= tools.counts.by_outcome
                     await tools.close()
 
     def _start(self, stack: Stack, run: Run, kind: str) -> None:
@@ -190,6 +199,7 @@ class Drift:
         sensitive = resource.sensitive_beside(seen)
         changes = _differences(row, resource, seen, sensitive, tools.recorder.seal)
         missing = seen is None and row.actual is not None
+        tools.counts.add("drifted" if changes or missing else "unchanged")
         if not changes and not missing:
             if row.drift or row.state == "drift":
                 await tools.recorder.put(
@@ -371,7 +381,9 @@ def _summary(tools: Tools, report: DriftReport, seconds: float) -> Summary:
     left = found - len(report.repaired)
     return Summary(
         msg=f"{report.checked} checked, {found} drifted",
-        changed=len(report.repaired),
+        created=tools.counts["created"],
+        changed=tools.counts["changed"],
+        removed=tools.counts["removed"],
         unchanged=report.checked - found,
         failed=len(report.failed),
         exit=1 if report.failed else 0,

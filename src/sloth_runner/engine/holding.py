@@ -4,7 +4,7 @@ import contextlib
 import getpass
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 
 from sloth_runner.core.errors import Cancelled
 from sloth_runner.core.record import Holder, Run, RunKind, Stack, now
@@ -85,21 +85,34 @@ async def locked(
 
 @contextlib.asynccontextmanager
 async def held(
-    journal: Journal, stack: Stack, *, kind: RunKind, command: str, wait: float, db: str
+    journal: Journal,
+    stack: Stack,
+    *,
+    kind: RunKind,
+    command: str,
+    wait: float,
+    db: str,
+    counts: Mapping[str, int],
 ) -> AsyncIterator[Run]:
-    """Holds a stack for a short run that is not a workflow's."""
+    """Holds a stack for a short run that is not a workflow's.
+
+    What ``counts`` has at its end goes into the run's row; with anything that failed, the
+    run has failed.
+    """
     async with locked(journal, stack, db=db, wait=wait):
         run = await begin(journal, stack, kind=kind, command=command)
         result = "ok"
         try:
             yield run
+            if counts.get("failed"):
+                result = "failed"
         except BaseException as error:
             result = ended_by(error)
             raise
         finally:
 
             def end(store: Store) -> None:
-                store.finish_run(run.id, result=result, counts={})
+                store.finish_run(run.id, result=result, counts=dict(counts))
                 store.clear_holder(stack.id, run.id)
 
             await journal.do(end)

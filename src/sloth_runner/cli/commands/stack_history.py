@@ -89,9 +89,12 @@ def _list(pages: Pages, runs: Sequence[Run]) -> None:
 def _result(run: Run) -> str:
     if run.result is None:
         return "unfinished"
-    if run.result == "ok" and run.kind == "run":
-        return "changed" if any(run.counts.get(name) for name in _SIGNS) else "no changes"
-    return run.result
+    if run.result != "ok" or run.kind not in ("run", "drift", "fix"):
+        return run.result
+    if run.kind == "drift":
+        drifted = run.counts.get("drifted")
+        return f"{drifted} drifted" if drifted else "no drift"
+    return "changed" if any(run.counts.get(name) for name in _SIGNS) else "no changes"
 
 
 def _show(pages: Pages, run: Run, stored: Sequence[StoredEvent]) -> None:
