@@ -18,6 +18,9 @@ from sloth_runner.core.errors import SlothError
 from sloth_runner.core.registry import registry
 from sloth_runner.core.resource import Declared, Function, Resource
 from sloth_runner.core.values import Value
+from sloth_runner.lua.problems import TITLES
+from sloth_runner.lua.templates import TemplateFailed
+from sloth_runner.views.jsonl import ALWAYS, LONGEST
 
 FOLDER = "docs/reference"
 GENERATED = "<!-- Written by `python -m sloth_runner.docs`; edit the declarations instead. -->\n"
@@ -36,6 +39,14 @@ EXIT_CODES = (
     (70, "a mistake of the program itself"),
     (130, "ended at once by a second Ctrl-C"),
     (143, "ended at once by a second SIGTERM"),
+)
+
+ENVELOPE = (
+    ("`v`", "the version of this format, now 1"),
+    ("`seq`", "1, 2, 3 and so on, without gaps"),
+    ("`ts`", "the moment, in UTC"),
+    ("`run`", "the number of the run, null in a plan"),
+    ("`type`", "one of those below"),
 )
 
 KINDS = {
@@ -243,8 +254,12 @@ def _events() -> str:
     parts = [
         "# Events\n",
         "With `--json`, `run` and `plan` write one JSON object a line to standard output, and the "
-        "last one is the `summary`. A field at its default is left out, except in the summary. "
+        "last one is the `summary`. A field at its default is left out, except in the summary and "
+        f"for {_names({*ALWAYS})}. A line that would be longer than {LONGEST // 1024} KiB has its "
+        "texts shortened, and `truncated` set. "
         "Durable events are kept in the record, and `stack history` shows them.\n",
+        "Every line begins with:\n",
+        _table(("Field", "Value"), ENVELOPE),
         "Every event has:\n",
         _fields(events.Event, events.Event),
     ]
@@ -287,15 +302,21 @@ def _annotations(cls: Any) -> dict[str, Any]:
 def _errors() -> str:
     rows = sorted(
         (f"`{cls.code}`", cls.title, str(cls.exit_code), f"`{cls.__name__}`")
-        for cls in (SlothError, *_below(SlothError))
+        for cls in (SlothError, *_below(SlothError), TemplateFailed)
     )
+    told = {cls.code for cls in _below(SlothError)}
+    found = [(f"`{code}`", title) for code, title in TITLES.items() if code not in told]
     tree = (inspect.getdoc(errors) or "").partition("\n\n")[2].rpartition("\n\n")[0]
     return (
         "# Error codes\n\n"
         "A code and its title never change and never hold data; what happened, with its values, "
         "stands below the title.\n\n"
         + _table(("Code", "Title", "Exit code", "Class"), rows)
-        + f"\n```text\n{tree}\n```\n"
+        + f"\n```text\n{tree}\n```\n\n"
+        "## What only `validate` finds\n\n"
+        "Of the codes above, it also reports `SR1001`, `SR1203` and `SR1300`. Those that begin "
+        "with `SR14` are warnings, which leave the exit code at 0; any other makes it 2.\n\n"
+        + _table(("Code", "Title"), found)
     )
 
 

@@ -1,6 +1,9 @@
 """The pages of the documentation: none is stale, and none leads nowhere."""
 
+import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +11,7 @@ import pytest
 from docs.blocks import CHECKOUT, PAGES
 from sloth_runner import docs
 from sloth_runner.core.registry import registry
+from sloth_runner.lua.problems import TITLES
 
 
 def test_the_committed_reference_is_what_the_declarations_say() -> None:
@@ -33,6 +37,33 @@ def test_every_function_and_every_parameter_is_in_the_reference() -> None:
         assert f"`{name}`" in text
         if function.accepts:
             assert all(f"| `{accepted}` |" in text for accepted in function.accepts), cls
+
+
+def test_every_code_is_in_the_reference_and_has_one_title() -> None:
+    page = (CHECKOUT / docs.FOLDER / "errors.md").read_text()
+    told = re.findall(r"(?m)^\| `(SR\d{4})` \| ([^|]+) \|", page)
+    sources = (CHECKOUT / "src/sloth_runner").rglob("*.py")
+    used = {code for path in sources for code in re.findall(r'"(SR\d{4})"', path.read_text())}
+    assert sorted(code for code, _ in told) == sorted(used)
+    assert {code: TITLES.get(code, title) for code, title in told} == dict(told)
+
+
+def test_the_reference_names_every_field_of_a_line(tmp_path: Path) -> None:
+    flow = tmp_path / "flow.lua"
+    flow.write_text('print("x")\nexec.run({ argv = { "true" } })\n')
+    argv = [sys.executable, "-m", "sloth_runner", "--db", str(tmp_path / "db"), "--json"]
+    done = subprocess.run([*argv, "run", str(flow), "--yes"], capture_output=True, check=True)
+    page = (CHECKOUT / docs.FOLDER / "events.md").read_text()
+    common, _, rest = page.partition("\n## ")
+    told = {name: set(re.findall(r"(?m)^\| `(\w+)`", text)) for name, text in _sections(rest)}
+    for event in map(json.loads, done.stdout.splitlines()):
+        fields = told[event["type"]] | set(re.findall(r"(?m)^\| `(\w+)`", common))
+        assert event.keys() <= fields, event
+
+
+def _sections(text: str) -> list[tuple[str, str]]:
+    """Returns the title of each section and what stands below it."""
+    return [(one.split("\n", 1)[0], one) for one in text.split("\n## ")]
 
 
 def test_a_sensitive_parameter_is_marked_so() -> None:

@@ -6,20 +6,23 @@ from typing import Literal
 
 from msgspec import Struct
 
+from sloth_runner.core.errors import ParamError, SyntaxMistake, WorkflowError
+
 Severity = Literal["error", "warning"]
 
 TITLES = {
-    "SR1001": "syntax error",
+    SyntaxMistake.code: SyntaxMistake.title,
     "SR1002": "the file cannot be read",
     "SR1202": "unknown function",
-    "SR1203": "unknown parameter",
+    ParamError.code: ParamError.title,
     "SR1204": "wrong value",
     "SR1205": "missing parameter",
-    "SR1300": "wrong declaration",
+    WorkflowError.code: WorkflowError.title,
     "SR1310": "dependency cycle",
     "SR1401": "name without a definition",
     "SR1402": "global variable",
 }
+"""What a static check finds, by its code; what a run finds as well is called the same."""
 
 
 class Problem(Struct, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ from sloth_runner.core.events import (
 LONGEST = 64 * 1024
 """Bytes of a line at the most; the long texts of a longer one are cut, and it says so."""
 
-_ALWAYS = ("msg", "level", "kind", "outcome", "attempt", "planned")
+ALWAYS = ("msg", "level", "kind", "outcome", "attempt", "planned")
 """Fields that are written even where they hold what they mostly hold."""
 
 _KEPT = 1000
@@ -83,7 +83,7 @@ class JsonLines:
 def complete(event: Event) -> dict[str, Any]:
     """Returns the JSON object of an event, with what its type leaves out as usual."""
     data = payload(event)
-    for name in _ALWAYS:
+    for name in ALWAYS:
         if hasattr(event, name):
             data.setdefault(name, getattr(event, name))
     if isinstance(event, ResourceUnchanged):
