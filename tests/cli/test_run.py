@@ -160,6 +160,29 @@ def test_a_failure_says_what_was_not_changed(sloth: Sloth, call: str, code: int,
     assert said.replace("@", str(sloth.folder)) in done.err
 
 
+@pytest.mark.parametrize(
+    ("before", "touched"),
+    [
+        ('state.set("k", 1)', True),
+        ('io.open("@/a", "w"):close()', True),
+        ('os.rename("@/old", "@/new")', True),
+        ('pcall(exec.run, "touch @/b; exit 1")', True),
+        (
+            'state.get("k") io.open("@/old"):close() os.remove("@/nowhere") io.open("@/no/a", "w")',
+            False,
+        ),
+    ],
+)
+def test_only_a_run_that_changed_nothing_says_so(sloth: Sloth, before: str, touched: bool) -> None:
+    (sloth.folder / "old").touch()
+    wrong = sloth("run", sloth.write(f'{before} pkg.install({{ nme = "x" }})'), "--yes")
+    (sloth.folder / "old").touch()
+    raised = sloth("run", sloth.write(f'{before} error("x")'), "--yes", "--json")
+    assert (wrong.code, raised.code) == ((1, 1) if touched else (2, 1))
+    assert ("Nothing was changed" in wrong.err) is not touched
+    assert raised.events[-1]["touched"] is touched
+
+
 def test_a_host_that_is_not_known_is_refused_before_anything(sloth: Sloth) -> None:
     flow = sloth.write(ONE_FILE)
     for options in (["--host", "web1"], ["--inventory", "absent.yaml"]):

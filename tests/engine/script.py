@@ -62,6 +62,7 @@ class Script:
         self.file = file
         self.workflow = WorkflowSpec()
         self.calls = 0
+        self.wrote = False
         self._main = main
         self._bodies = {task.name: body for task, body in tasks}
         self._tasks = [task for task, _ in tasks]

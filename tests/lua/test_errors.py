@@ -127,6 +127,11 @@ def test_a_place_that_the_engine_gave_is_kept(bench: Bench) -> None:
             "bad argument #1 to 'rep' (string expected, got no value)",
             "deploy.lua:1",
         ),
+        (
+            "os.remove()",
+            "bad argument #1 to 'remove' (string expected, got no value)",
+            "deploy.lua:1",
+        ),
         ("print(('x'):bad())", "attempt to call a nil value (method 'bad')", "deploy.lua:1"),
         ("pkg.install(function() end)", None, "deploy.lua:1"),
     ],

@@ -136,6 +136,7 @@ SUCCESS: list[Event] = [
         orphaned=1,
         seconds=47.2,
         checked=6,
+        touched=True,
     ),
 ]
 
@@ -201,6 +202,7 @@ FAILURE: list[Event] = [
         result="failed",
         seconds=12.4,
         checked=19,
+        touched=True,
         level="error",
     ),
 ]
@@ -211,7 +213,9 @@ CANCELLED: list[Event] = [
     INSTALLED,
     Warned(msg="stopped by SIGINT: nothing new starts", hint="again: ends at once"),
     TaskEnd(msg="cancelled", task="configure-nginx", outcome="cancelled", reason="stopped"),
-    Summary(msg="cancelled", created=1, exit=8, result="cancelled", seconds=52, checked=1),
+    Summary(
+        msg="cancelled", created=1, exit=8, result="cancelled", seconds=52, checked=1, touched=True
+    ),
 ]
 
 PLAN: list[Event] = [

@@ -210,7 +210,11 @@ class StackOutput(Event, frozen=True, kw_only=True, tag="stack.output"):
 
 
 class Summary(Event, frozen=True, kw_only=True, tag="summary"):
-    """The last event of every stream: the counts and the exit code."""
+    """The last event of every stream: the counts and the exit code.
+
+    ``touched`` says whether a run changed anything, or may have: a machine, or the keys,
+    outputs and registrations of the record.
+    """
 
     created: int = 0
     changed: int = 0
@@ -227,6 +231,7 @@ class Summary(Event, frozen=True, kw_only=True, tag="summary"):
     seconds: float = 0.0
     result: str = "ok"
     checked: int = 0
+    touched: bool = False
 
 
 def payload(event: Event) -> dict[str, Value]:

@@ -25,8 +25,12 @@ from sloth_runner.engine.defined import Invoke
 from sloth_runner.engine.operations import Operations
 from sloth_runner.engine.pipeline import Pipeline
 from sloth_runner.engine.program import Answer
+from sloth_runner.engine.stack_calls import WRITES as STACK_WRITES
 from sloth_runner.engine.stack_calls import StackCalls
+from sloth_runner.engine.state_calls import WRITES as STATE_WRITES
 from sloth_runner.engine.state_calls import StateCalls
+
+_WRITING = STACK_WRITES | STATE_WRITES
 
 BuiltIn = Callable[[Caller, str, Sequence[Value]], Awaitable[Answer]]
 Render = Callable[[str, Mapping[str, Value], str], str]
@@ -73,7 +77,9 @@ class Calls:
         self._pipeline.stop.check()
         built_in = self._built_in.get(caller.function)
         if built_in is not None:
-            return await built_in(caller, host, arguments)
+            answer = await built_in(caller, host, arguments)
+            self._pipeline.counts.wrote |= caller.function in _WRITING
+            return answer
         found = self._registry.functions.get(caller.function)
         if found is None:
             raise ParamError(

@@ -68,13 +68,23 @@ def status_of(change: Diff) -> str:
 
 
 class Counts(Struct):
-    """How often each outcome happened; the one place where outcomes are counted."""
+    """How often each outcome happened; the one place where outcomes are counted.
+
+    ``wrote`` says that a call changed what is no resource: a key, an output, a registration.
+    """
 
     by_outcome: dict[str, int] = field(default_factory=dict)
+    wrote: bool = False
 
     def add(self, outcome: str) -> None:
         """Counts one outcome."""
         self.by_outcome[outcome] = self.by_outcome.get(outcome, 0) + 1
+
+    @property
+    def touched(self) -> bool:
+        """Whether anything may be other than before; what failed may have done a part of it."""
+        done = ("created", "changed", "removed", "ran", "failed")
+        return self.wrote or any(self[outcome] for outcome in done)
 
     def __getitem__(self, outcome: str) -> int:
         return self.by_outcome.get(outcome, 0)

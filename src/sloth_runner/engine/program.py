@@ -129,6 +129,11 @@ class Program(Protocol):
         """How many calls of modules the program has made so far."""
         ...
 
+    @property
+    def wrote(self) -> bool:
+        """Whether the program itself, without a call of a module, has written a file."""
+        ...
+
     async def run(self, task: str, context: Context) -> TaskResult:
         """Runs one attempt of a task: ``when``, ``run``, ``on_success`` or ``on_failure``.
 

@@ -190,11 +190,12 @@ class Session:
         try:
             await settle_doubts(tools.recorder, tools.observations, tools.machines)
             ended = await self._scheduled(workshop)
+            touched = tools.counts.touched or workshop.program.wrote
             orphans = await finish(workshop, ended, same_path=stack.workflow == self.spec.file)
         finally:
             await workshop.close()
         counts = tools.counts.by_outcome
-        summary = self._summary(counts, ended, orphaned=orphans)
+        summary = self._summary(counts, ended, orphaned=orphans, touched=touched)
         await tools.recorder.emit(summary)
         return summary, dict(counts)
 
@@ -344,13 +345,20 @@ class Session:
         self.bus.publish(LockWait(msg=f"waiting for the stack, held by {name}", holder=name))
 
     def _summary(
-        self, counts: dict[str, int], ended: Ended, *, unknown: int = 0, orphaned: int = 0
+        self,
+        counts: dict[str, int],
+        ended: Ended,
+        *,
+        unknown: int = 0,
+        orphaned: int = 0,
+        touched: bool = False,
     ) -> Summary:
-        result, code = _result(ended, touched=self.spec.mode != "plan" and _touched(counts))
+        result, code = _result(ended, touched=touched)
         blocked = sum(1 for outcome in ended.outcomes.values() if outcome == "blocked")
         known = {name: counts.get(name, 0) for name in _COUNTED}
+        told = ", ".join(f"{n} {name}" for name, n in known.items() if n)
         return Summary(
-            msg=f"{result}: " + ", ".join(f"{n} {name}" for name, n in known.items() if n),
+            msg=": ".join(filter(None, (result, told))),
             level="error" if code else "info",
             **known,  # type: ignore[arg-type]  # counts by the names of the fields
             unknown=unknown,
@@ -360,15 +368,12 @@ class Session:
             seconds=round(time.monotonic() - self.began, 3),
             result=result,
             checked=sum(counts.values()),
+            touched=touched,
         )
 
 
 _STATUS: dict[str, StackStatus] = {"ok": "applied", "cancelled": "cancelled"}
 _COUNTED = ("created", "changed", "unchanged", "removed", "ran", "failed", "carried", "skipped")
-
-
-def _touched(counts: dict[str, int]) -> bool:
-    return any(counts.get(name) for name in ("created", "changed", "removed", "ran"))
 
 
 def _result(ended: Ended, *, touched: bool) -> tuple[str, int]:

@@ -18,6 +18,12 @@ from sloth_runner.engine.registrations import Registrations
 
 MARKS = ("applied", "failed")
 
+WRITES = frozenset(
+    f"stack.{name}"
+    for name in ("set_output", "register_resource", "update_resource", "delete_resource")
+)
+"""The calls after which the stack's outputs and registrations may be other than before."""
+
 _TYPE = re.compile(r"[\w.-]+", re.ASCII)
 
 

@@ -15,6 +15,13 @@ from sloth_runner.state.value_tables import incremented
 
 T = TypeVar("T")
 
+WRITES = frozenset(
+    f"{prefix}.{name}"
+    for prefix in ("state", "stack.state")
+    for name in ("set", "delete", "increment", "compare_swap")
+)
+"""The calls after which keys may be other than before."""
+
 SHARED = ""
 """The keyspace of the database; a stack's own is named by the stack's id."""
 

@@ -72,7 +72,7 @@ class Interpreter:
         )
         sources = [_source(name) for name in PARTS]
         flag = self._raised.__contains__
-        self._entry, self._compile, self._close, self._stopped, self._unclaimed = (
+        self._entry, self._compile, self._close, self._stopped, self._unclaimed, self._wrote = (
             self._runtime.execute(
                 _source("prelude"),
                 flag,
@@ -97,6 +97,11 @@ class Interpreter:
     def interrupted(self) -> bool:
         """Whether everything is to stop."""
         return _EVERYTHING in self._raised
+
+    @property
+    def wrote(self) -> bool:
+        """Whether the program has written or removed a file with ``io`` or ``os``."""
+        return bool(self._wrote())
 
     def place(self, file: str, line: int) -> Location:
         """Returns the place of a line; ``file`` is as Lua names it, from the workflow's folder."""

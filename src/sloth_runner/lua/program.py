@@ -100,6 +100,11 @@ class LuaProgram:
         """How many calls of modules the program has made so far."""
         return self._calls
 
+    @property
+    def wrote(self) -> bool:
+        """Whether the program itself, without a call of a module, has written a file."""
+        return self._interpreter.wrote
+
     async def main(self, context: Context) -> TaskResult:
         """Runs the body of the file; afterwards ``tasks`` is complete.
 

@@ -264,13 +264,19 @@ end
 
 -- The libraries.
 
+-- Takes note of what was written, where it was; gives on what `io` or `os` answered.
+local function noted(writing, done, ...)
+  S.wrote = S.wrote or (writing and done ~= nil)
+  return done, ...
+end
+
 local function open(path, mode)
   mode = mode or "r"
   if type(mode) ~= "string" or not match(mode, "^[rwa]%+?b?$") then
     complain("bad argument #2 to 'open' (invalid mode)")
   end
   if S.plan then return open_in_memory(path, mode) end
-  return io.open(path, mode)
+  return noted(mode ~= "r" and mode ~= "rb", io.open(path, mode))
 end
 
 local stdout = handle({ level = "info", pending = "", writable = true })
@@ -348,6 +354,10 @@ end
 if S.plan then
   globals.os.remove, globals.os.rename = remove_in_memory, rename_in_memory
   globals.os.tmpname = name_in_memory
+else
+  local native = { remove = os.remove, rename = os.rename } -- a wrong argument names its function
+  globals.os.remove = function(...) return noted(true, native.remove(...)) end
+  globals.os.rename = function(...) return noted(true, native.rename(...)) end
 end
 
 globals.io = {
