@@ -144,9 +144,9 @@ def _index(modules: Mapping[str, list[str]], functions: Functions) -> str:
         "- [Exit codes](exit-codes.md)\n"
         "- [Error codes](errors.md)\n"
         "- [Events](events.md), what `--json` writes\n\n"
-        "Every function below also takes `delegate_to`, the host to work on. A call may give its "
-        'first parameter alone, as text: `pkg.install("nginx")`.\n\n'
-        + _table(("Function", "What it does"), rows)
+        "Every function below also takes `delegate_to`, the host to work on, except those of `io` "
+        "and `os`. A call may give its first parameter alone, as text: "
+        '`pkg.install("nginx")`.\n\n' + _table(("Function", "What it does"), rows)
     )
 
 

@@ -165,7 +165,7 @@ class InUse(TaskError):
 
 
 class LuaFailure(TaskError):
-    title = "the workflow raised an error"
+    title = "the workflow ended with an error"
     code = "SR1900"
 
 

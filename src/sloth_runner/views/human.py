@@ -282,7 +282,7 @@ class Human:
 def nothing_to_do(summary: Summary) -> str:
     """Returns the line of a run that found everything as declared."""
     if not summary.checked:
-        return "Nothing to do: the workflow manages nothing."
+        return "Nothing to do: the workflow declared no resource."
     skipped = f" ({count(summary.skipped, 'action')} skipped)" if summary.skipped else ""
     checked = count(summary.checked - summary.skipped, "resource")
     spent = duration(summary.seconds)
