@@ -45,6 +45,9 @@ def test_without_the_check_it_is_an_answer() -> None:
 def test_a_signal_is_told_as_a_shell_tells_it() -> None:
     answer = run(argv=["sh", "-c", "kill -9 $$"], check=False)
     assert (answer["exit_code"], answer["signal"], answer["success"]) == (137, 9, False)
+    with pytest.raises(CommandFailed, match="sh was ended by SIGKILL on ") as killed:
+        run(argv=["sh", "-c", "kill -9 $$"])
+    assert (killed.value.facts["exit code"], killed.value.facts["signal"]) == (137, "SIGKILL")
 
 
 def test_it_gets_its_directory_variables_and_input(tmp_path: Path) -> None:

@@ -292,14 +292,30 @@ class ActingHost(Host):
         return await self._inner.fetch(path, into, limit=limit)
 
 
+def how_ended(exit_code: int) -> dict[str, Value]:
+    """Returns the exit code of a command as facts; a signal has the one that a shell gives it."""
+    if exit_code >= 0:
+        return {"exit code": exit_code}
+    import signal  # few commands end like that
+
+    try:
+        name = signal.Signals(-exit_code).name
+    except ValueError:  # a real-time signal
+        name = f"signal {-exit_code}"
+    return {"exit code": 128 - exit_code, "signal": name}
+
+
 def command_failed(result: CommandResult, *, host: str) -> CommandFailed:
     """Returns the error for a command that ended badly, with everything that it printed last."""
+    how = how_ended(result.exit_code)
+    code = f"ended with exit code {result.exit_code}"
+    ended = f"was ended by {how['signal']}" if "signal" in how else code
     return CommandFailed(
-        f"{result.argv[0]} ended with exit code {result.exit_code} on {host}",
+        f"{result.argv[0]} {ended} on {host}",
         facts={
             "host": host,
             "command": list(result.argv),
-            "exit code": result.exit_code,
+            **how,
             "stderr": tail(result.stderr),
             "stdout": tail(result.stdout),
         },

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sloth_runner.core.errors import HostError, TaskError, TaskTimedOut, ValidationRejected
-from sloth_runner.core.host import Command, CommandResult, tail
+from sloth_runner.core.host import Command, CommandResult, how_ended, tail
 from sloth_runner.core.values import Value
 
 
@@ -41,7 +41,7 @@ def result_of(outcome: Mapping[str, Any], command: Command, host: str) -> Comman
     facts: dict[str, Value] = {
         "host": host,
         "command": list(command.argv),
-        "exit code": outcome["exit_code"],
+        **({} if outcome["exit_code"] is None else how_ended(outcome["exit_code"])),
         "stderr": tail(outcome["stderr"]),
         "stdout": tail(outcome["stdout"]),
     }

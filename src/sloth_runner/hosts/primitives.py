@@ -1237,7 +1237,8 @@ def _fetched(url: str, timeout: float) -> Iterator[bytes]:
         raise Refused("EREMOTEIO", f"{shown} answered {error.code} {error.reason}") from None
     except urllib.error.URLError as error:
         code = errno.errorcode.get(getattr(error.reason, "errno", None) or 0, "EREMOTEIO")
-        raise Refused(code, f"{shown} cannot be reached: {error.reason}") from None
+        why = getattr(error.reason, "strerror", None) or error.reason
+        raise Refused(code, f"{shown} cannot be reached: {why}") from None
     except http.client.HTTPException as error:
         raise Refused("EREMOTEIO", f"{shown} broke off: {error!r}") from None
     except TimeoutError:
