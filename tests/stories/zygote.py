@@ -64,19 +64,16 @@ def _become(request: dict[str, Any], files: list[int]) -> NoReturn:
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
     sys.argv = ["sloth-runner", *request["argv"]]
-    code = 70
     try:
         if request["kill"]:
             importlib.import_module(KILLS).arm(**request["kill"])
         from sloth_runner.cli import main
 
         main()
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 1
     finally:
-        sys.stdout.flush()
+        # Only what went wrong comes here: ``main`` ends the process itself.
         sys.stderr.flush()
-        os._exit(code)
+        os._exit(70)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ with nothing to do.
 import functools
 import importlib
 import inspect
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -25,8 +26,9 @@ Load = Callable[[], ModuleType]
 
 _PACKAGES = ("sloth_runner.resources", "sloth_runner.actions")
 _GROUP = "sloth_runner.resources"
-_TYPE = re.compile(r'^@declare\(\s*"(\w+)"', re.MULTILINE)
-_FUNCTION = re.compile(r'\bFunction\(\s*name="([\w.]+)"')
+# Both begin with plain text, which is what makes looking for them fast.
+_TYPE = re.compile(r'@declare\(\s*"(\w+)"')
+_FUNCTION = re.compile(r'Function\(\s*name="([\w.]+)"')
 
 
 class Registry(Struct, frozen=True, kw_only=True):
@@ -90,13 +92,14 @@ def _own_modules() -> Iterator[tuple[str, str]]:
     for package_name in _PACKAGES:
         package = importlib.import_module(package_name)
         for folder in package.__path__:
-            for path in sorted(Path(folder).glob("[!_]*.py")):
-                yield f"{package_name}.{path.stem}", path.read_text("utf-8")
+            for file in sorted(_names(folder)):
+                if file.endswith(".py") and not file.startswith("_"):
+                    yield f"{package_name}.{file.removesuffix('.py')}", _text(f"{folder}/{file}")
 
 
 def _plugged_in() -> Iterator[ModuleType]:
     """Yields the modules that other distributions add."""
-    if not any(_may_add(Path(place)) for place in sys.path):
+    if not any(_may_add(place) for place in sys.path):
         return
     from importlib.metadata import entry_points  # it costs more than all our own types
 
@@ -106,15 +109,32 @@ def _plugged_in() -> Iterator[ModuleType]:
             yield module
 
 
-def _may_add(place: Path) -> bool:
+def _may_add(place: str) -> bool:
     """Whether a distribution installed at ``place`` of the import path may add types."""
-    if not place.is_dir():
-        return place.exists()  # an archive: only importlib.metadata can look into it
+    try:
+        there = _names(place)
+    except NotADirectoryError:
+        return True  # an archive: only importlib.metadata can look into it
+    except OSError:
+        return False
     return any(
-        f"[{_GROUP}]" in file.read_text("utf-8", "replace")
-        for info in place.glob("*-info")
-        if (file := info / "entry_points.txt").is_file()
+        f"[{_GROUP}]" in _text(f"{place}/{name}/entry_points.txt")
+        for name in there
+        if name.endswith("-info")
     )
+
+
+def _names(folder: str) -> list[str]:
+    with os.scandir(folder or ".") as entries:
+        return [entry.name for entry in entries]
+
+
+def _text(path: str) -> str:
+    """Returns what a file holds, or nothing for one that is not there."""
+    try:
+        return Path(path).read_text("utf-8", "replace")
+    except OSError:
+        return ""
 
 
 def _itself(module: ModuleType) -> ModuleType:
