@@ -67,9 +67,9 @@ class Group(click.Group):
         """Finds the command, or says which one may have been meant."""
         name = args[0] if args else ""
         if name and not name.startswith("-") and name not in self._entries:
-            import difflib
+            from sloth_runner.core.nearest import nearest
 
-            near = difflib.get_close_matches(name, self._entries, n=1, cutoff=0.5)
+            near = nearest(name, self._entries, cutoff=0.5)
             advice = f"; did you mean {near[0]!r}?" if near else ""
             raise click.UsageError(f"there is no command {name!r}{advice}", context)
         return super().resolve_command(context, args)

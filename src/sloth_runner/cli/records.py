@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from sloth_runner.cli.settings import Settings
 from sloth_runner.core.address import escaped
 from sloth_runner.core.errors import UsageError
+from sloth_runner.core.nearest import nearest
 from sloth_runner.core.record import Stack
 from sloth_runner.state.database import is_there
 from sloth_runner.state.journal import Journal
@@ -49,9 +50,7 @@ def no_stack(name: str, known: Iterable[str], settings: Settings) -> UsageError:
 
 def meant(name: str, known: Iterable[str]) -> str:
     """Returns "; did you mean ...?" for the nearest known name, or nothing."""
-    import difflib
-
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    near = nearest(name, known)
     return f'; did you mean "{escaped(near[0])}"?' if near else ""
 
 

@@ -103,11 +103,7 @@ class Resource(Declared):
     @property
     def name(self) -> str:
         """The name in the address. MAY be overridden; it is the ``key`` fields by default."""
-        return ":".join(
-            str(getattr(self, param.name))
-            for param in schema.params_of(type(self)).values()
-            if param.doc.key
-        )
+        return ":".join([str(getattr(self, field)) for field in schema.keys_of(type(self))])
 
     @property
     def path(self) -> str | None:

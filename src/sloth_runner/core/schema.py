@@ -7,7 +7,6 @@ with did-you-mean, the reference page and ``validate``. Field types: ``str``, ``
 """
 
 import dataclasses
-import difflib
 import functools
 import hashlib
 import posixpath
@@ -21,6 +20,7 @@ from msgspec import Struct, structs
 
 from sloth_runner.core import values
 from sloth_runner.core.errors import Location, ParamError
+from sloth_runner.core.nearest import nearest
 from sloth_runner.core.values import Value
 
 Path = NewType("Path", str)
@@ -86,6 +86,16 @@ class WrongValue(ValueError):
 def params_of(cls: Any) -> Mapping[str, Param]:
     """Returns the parameters of a dataclass by name, in order of declaration."""
     return _params(cls)
+
+
+def keys_of(cls: Any) -> tuple[str, ...]:
+    """Returns the fields that are part of the name, in order of declaration."""
+    return _keys(cls)
+
+
+@functools.cache
+def _keys(cls: Any) -> tuple[str, ...]:
+    return tuple(name for name, param in params_of(cls).items() if param.doc.key)
 
 
 @functools.cache
@@ -194,7 +204,7 @@ def unknown_name(name: str, known: Iterable[str]) -> str:
 
 def meant(name: str, known: Iterable[str]) -> str:
     """Returns "; did you mean ...?" for the nearest known name, or nothing."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    near = nearest(name, known)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
@@ -349,7 +359,7 @@ def _content(value: Value) -> Content:
 def _choice(choices: tuple[str, ...], value: Value) -> str:
     if isinstance(value, str) and value in choices:
         return value
-    near = difflib.get_close_matches(str(value), choices, n=1)
+    near = nearest(str(value), choices)
     advice = f'; did you mean "{near[0]}"?' if near else ""
     allowed = ", ".join(f'"{choice}"' for choice in choices)
     raise WrongValue(f"expected one of {allowed}, got {shown_value(value)}{advice}")

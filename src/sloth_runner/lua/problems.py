@@ -1,12 +1,12 @@
 """What a static check found: the problem, exactly where, and what to do."""
 
-import difflib
 from collections.abc import Iterable
 from typing import Literal
 
 from msgspec import Struct
 
 from sloth_runner.core.errors import ParamError, SyntaxMistake, WorkflowError
+from sloth_runner.core.nearest import nearest
 
 Severity = Literal["error", "warning"]
 
@@ -45,7 +45,7 @@ class Problem(Struct, frozen=True, kw_only=True):
 
 def near(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
     """Returns the known name that was probably meant, or None."""
-    found = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
+    found = nearest(name, known, cutoff=cutoff)
     return found[0] if found else None
 
 

@@ -3,7 +3,6 @@
 A line ends with "\\n" or "\\r\\n"; only the last may end with nothing, and stays so.
 """
 
-import difflib
 import re
 from collections.abc import Sequence
 
@@ -104,6 +103,8 @@ def unified(before: str, after: str) -> str | None:
     """
     if any(len(text) > DIFF_LIMIT or _is_binary(text) for text in (before, after)):
         return None
+    import difflib  # only what differs needs it
+
     old, new = before.split("\n"), after.split("\n")
     for lines in (old, new):
         if not lines[-1]:
@@ -149,6 +150,8 @@ def _hunks(new: Sequence[str], old: Sequence[str]) -> list[tuple[int, int, Seque
         return [(head + i, head + i + 1, [was]) for i, (is_, was) in pairs if is_ != was]
     if max(len(mine), len(theirs)) > _PATIENCE:
         return [(head, head + len(mine), theirs)]
+    import difflib  # only what differs needs it
+
     matcher = difflib.SequenceMatcher(None, mine, theirs, autojunk=False)
     return [
         (head + a, head + b, theirs[c:d])

@@ -4,7 +4,6 @@ The manager is asked with systemctl(1): one ``show`` for any number of units.
 """
 
 import asyncio
-import difflib
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from sloth_runner.core.host import (
     rights_hint,
     tail,
 )
+from sloth_runner.core.nearest import nearest
 from sloth_runner.core.schema import Seconds
 
 TIMEOUT = Seconds(30.0)
@@ -253,7 +253,7 @@ async def missing(host: Host, name: str) -> TaskError:
     full = full_name(name)
     listed = await systemctl(host, "list-unit-files", "--plain", "--no-legend", "--no-pager")
     known = [short_name(line.split()[0]) for line in listed.stdout.splitlines() if line.strip()]
-    near = difflib.get_close_matches(short_name(full), known, n=1, cutoff=0.7)
+    near = nearest(short_name(full), known, cutoff=0.7)
     advice = f"did you mean {near[0]!r}?" if near else "is its package installed?"
     return TaskError(f"there is no unit {full} on {host.name}", hint=advice)
 

@@ -1,7 +1,6 @@
 """Archives on a host: those that were saved of a removed directory, and those to unpack."""
 
 import posixpath
-import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
@@ -34,6 +33,8 @@ async def on_host(host: Host, content: Content, *, beside: str) -> AsyncIterator
     if content.path is not None and host.controller is host:
         yield content.path
         return
+    import secrets  # hardly a run moves a tree
+
     folder = posixpath.dirname(beside)
     path = posixpath.join(folder, f".{secrets.token_hex(8)}.tar")
     await host.write(path, content, mode="0600")
