@@ -235,8 +235,32 @@ def test_values_come_from_files_and_from_the_command_line(sloth: Sloth) -> None:
     done = sloth("run", flow, "--yes", "--values", "v.yaml", "--set", "b=-line")
     assert "file-line42" in done.out
     assert sloth("run", flow, "--yes", "--set", "b").code == 2
-    (sloth.folder / "v.yaml").write_text("[1")
-    assert sloth("run", flow, "--yes", "--values", "v.yaml").code == 2
+    (sloth.folder / "v.yaml").write_text("a: 2024-05-06\nb: x\nn: 1\n")
+    assert "2024-05-06x2" in sloth("run", flow, "--yes", "--values", "v.yaml").out
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('password: "hunter2\n', "line 2, column 1: while scanning a quoted scalar"),
+        ("a: [hunter2", "line 1, column 12: while parsing a flow sequence, expected"),
+        ("a: *hunter2", "line 1, column 4: found undefined alias '…'"),
+        ("a: !hunter2 b", "line 1, column 4: could not determine a constructor for the tag '…'"),
+        ("a: !hunter2'x b", "could not determine a constructor for the tag '…'"),
+        ("a: !!int hunter2", "a date or a number in it is none"),
+        ("a: hunter2\n\x00", "position 11: special characters"),
+        ("[" * 5000, "nested too deeply"),
+        ("- hunter2", "must hold names"),
+    ],
+)
+def test_a_mistake_in_values_is_told_without_the_values(sloth: Sloth, text: str, says: str) -> None:
+    (sloth.folder / "v.yaml").write_text(text)
+    done = sloth("run", sloth.write(ONE_FILE), "--yes", "--values", "v.yaml")
+    assert done.code == 2
+    assert says in done.err
+    assert "hunter2" not in done.err
+    decoded = sloth("run", sloth.write('yaml.decode(io.open("v.yaml"):read("a"))'), "--yes")
+    assert "hunter2" not in decoded.err
 
 
 def test_values_of_the_command_line_are_not_recorded(sloth: Sloth) -> None:

@@ -20,7 +20,6 @@ from sloth_runner.cli.pages import Pages
 from sloth_runner.cli.records import meant, no_stack, record_if_any
 from sloth_runner.cli.settings import Settings
 from sloth_runner.cli.view import Lasting, View, view_of
-from sloth_runner.core import values
 from sloth_runner.core.errors import Cancelled, SlothError, UsageError
 from sloth_runner.core.events import Diagnostic, Event, StreamStart, Summary, Warned
 from sloth_runner.core.values import Value
@@ -205,15 +204,17 @@ def values_of(files: Sequence[str], pairs: Sequence[str]) -> dict[str, Value]:
 
 
 def _values_file(file: str) -> dict[str, Value]:
-    import yaml
+    from sloth_runner.lua.yamls import load
 
     try:
-        found = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-        found = values.canonical({} if found is None else found)
+        found = load(Path(file).read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, ValueError) as error:
+    except RecursionError:
+        raise UsageError(f"{file} holds no values: it is nested too deeply") from None
+    except ValueError as error:
         raise UsageError(f"{file} holds no values: {error}") from None
+    found = {} if found is None else found
     if not isinstance(found, dict):
         raise UsageError(f"{file} must hold names with values")
     return found

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from sloth_runner.core import values
 from sloth_runner.core.errors import ParamError
 from sloth_runner.core.values import Value
-from sloth_runner.lua import templates
+from sloth_runner.lua import templates, yamls
 
 
 def call(name: str, arguments: Sequence[Value]) -> Value:
@@ -60,34 +60,13 @@ def _yaml_encode(value: Value) -> Value:
 
 
 def _yaml_decode(document: Value) -> Value:
-    import yaml
-
     text = _text("yaml.decode", document)
     try:
-        return _yaml_plain(yaml.safe_load(text))
+        return yamls.load(text)
     except RecursionError:
         raise ParamError("yaml.decode: nested too deeply") from None
-    except (yaml.YAMLError, ValueError) as error:
+    except ValueError as error:
         raise ParamError(f"yaml.decode: {error}") from None
-
-
-def _yaml_plain(value: Value) -> Value:
-    """Returns a YAML value as canonical: dates and keys as the text that they are written as."""
-    if isinstance(value, Mapping):
-        return {_yaml_key(key): _yaml_plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set):
-        return [_yaml_plain(item) for item in value]
-    if isinstance(value, bytes):
-        return values.text(value)
-    if value is None or isinstance(value, str | bool | int | float):
-        return values.canonical(value)
-    return value.isoformat() if hasattr(value, "isoformat") else str(value)
-
-
-def _yaml_key(key: Value) -> str:
-    if isinstance(key, bool):
-        return "true" if key else "false"
-    return "null" if key is None else str(key)
 
 
 def _render(text: Value, variables: Value = None) -> Value:
