@@ -12,7 +12,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Runs one command and ends the process with its exit code."""
     # Ten thousand resources are a million objects that live to the end: looking through them
     # again and again would be a third of a run. What really is garbage in cycles is little.
-    gc.set_threshold(50_000, 20, 100)
+    gc.set_threshold(100_000, 20, 100)
     from sloth_runner.cli.app import call
 
     code = call(sys.argv[1:] if argv is None else argv)
