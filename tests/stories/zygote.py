@@ -53,6 +53,7 @@ def _wait_for(request: dict[str, Any], files: list[int]) -> NoReturn:
 
 def _become(request: dict[str, Any], files: list[int]) -> NoReturn:
     os.setsid()
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever started the tests may ignore it
     for target, number in enumerate(files[:3]):
         os.dup2(number, target)
     os.closerange(3, 256)
