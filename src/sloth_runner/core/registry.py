@@ -26,9 +26,10 @@ Load = Callable[[], ModuleType]
 
 _PACKAGES = ("sloth_runner.resources", "sloth_runner.actions")
 _GROUP = "sloth_runner.resources"
-# Both begin with plain text, which is what makes looking for them fast.
-_TYPE = re.compile(r'@declare\(\s*"(\w+)"')
-_FUNCTION = re.compile(r'Function\(\s*name="([\w.]+)"')
+# Both begin with plain text, which is what makes looking for them fast; what may stand before
+# it is looked at afterwards.
+_TYPE = re.compile(r'\n@declare\(\s*"(\w+)"')
+_FUNCTION = re.compile(r'Function(?<!\wFunction)\(\s*name="([\w.]+)"')
 
 
 class Registry(Struct, frozen=True, kw_only=True):
@@ -94,7 +95,8 @@ def _own_modules() -> Iterator[tuple[str, str]]:
         for folder in package.__path__:
             for file in sorted(_names(folder)):
                 if file.endswith(".py") and not file.startswith("_"):
-                    yield f"{package_name}.{file.removesuffix('.py')}", _text(f"{folder}/{file}")
+                    source = Path(folder, file).read_text("utf-8")
+                    yield f"{package_name}.{file.removesuffix('.py')}", source
 
 
 def _plugged_in() -> Iterator[ModuleType]:
@@ -118,23 +120,15 @@ def _may_add(place: str) -> bool:
     except OSError:
         return False
     return any(
-        f"[{_GROUP}]" in _text(f"{place}/{name}/entry_points.txt")
+        f"[{_GROUP}]" in file.read_text("utf-8", "replace")
         for name in there
-        if name.endswith("-info")
+        if name.endswith("-info") and (file := Path(place, name, "entry_points.txt")).is_file()
     )
 
 
 def _names(folder: str) -> list[str]:
     with os.scandir(folder or ".") as entries:
         return [entry.name for entry in entries]
-
-
-def _text(path: str) -> str:
-    """Returns what a file holds, or nothing for one that is not there."""
-    try:
-        return Path(path).read_text("utf-8", "replace")
-    except OSError:
-        return ""
 
 
 def _itself(module: ModuleType) -> ModuleType:
