@@ -70,7 +70,7 @@ class Group(click.Group):
             from sloth_runner.core.nearest import nearest
 
             near = nearest(name, self._entries, cutoff=0.5)
-            advice = f"; did you mean {near[0]!r}?" if near else ""
+            advice = f"; did you mean {near!r}?" if near else ""
             raise click.UsageError(f"there is no command {name!r}{advice}", context)
         return super().resolve_command(context, args)
 

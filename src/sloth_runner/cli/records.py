@@ -51,7 +51,7 @@ def no_stack(name: str, known: Iterable[str], settings: Settings) -> UsageError:
 def meant(name: str, known: Iterable[str]) -> str:
     """Returns "; did you mean ...?" for the nearest known name, or nothing."""
     near = nearest(name, known)
-    return f'; did you mean "{escaped(near[0])}"?' if near else ""
+    return f'; did you mean "{escaped(near)}"?' if near else ""
 
 
 def present() -> datetime.datetime:

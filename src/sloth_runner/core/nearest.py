@@ -3,7 +3,12 @@
 from collections.abc import Iterable
 
 
-def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6, count: int = 1) -> list[str]:
+def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """Returns the name of ``known`` that was probably meant, or None; see ``alike``."""
+    return next(iter(alike(name, known, cutoff=cutoff, count=1)), None)
+
+
+def alike(name: str, known: Iterable[str], *, cutoff: float, count: int) -> list[str]:
     """Returns up to ``count`` names of ``known`` that look like ``name``, nearest first.
 
     ``cutoff`` is how alike they have to be, from 0 to 1 (``difflib.get_close_matches``).

@@ -205,7 +205,7 @@ def unknown_name(name: str, known: Iterable[str]) -> str:
 def meant(name: str, known: Iterable[str]) -> str:
     """Returns "; did you mean ...?" for the nearest known name, or nothing."""
     near = nearest(name, known)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    return f"; did you mean {near!r}?" if near else ""
 
 
 def given_params(instance: Any) -> dict[str, Value]:
@@ -360,7 +360,7 @@ def _choice(choices: tuple[str, ...], value: Value) -> str:
     if isinstance(value, str) and value in choices:
         return value
     near = nearest(str(value), choices)
-    advice = f'; did you mean "{near[0]}"?' if near else ""
+    advice = f'; did you mean "{near}"?' if near else ""
     allowed = ", ".join(f'"{choice}"' for choice in choices)
     raise WrongValue(f"expected one of {allowed}, got {shown_value(value)}{advice}")
 

@@ -43,13 +43,7 @@ class Problem(Struct, frozen=True, kw_only=True):
         return TITLES[self.code]
 
 
-def near(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
-    """Returns the known name that was probably meant, or None."""
-    found = nearest(name, known, cutoff=cutoff)
-    return found[0] if found else None
-
-
 def meant(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
     """Returns "; did you mean ...?", or nothing."""
-    found = near(name, known, cutoff=cutoff)
+    found = nearest(name, known, cutoff=cutoff)
     return f'; did you mean "{found}"?' if found else ""

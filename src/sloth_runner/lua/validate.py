@@ -7,10 +7,11 @@ from pathlib import Path
 from lupa import lua54
 
 from sloth_runner.core import values
+from sloth_runner.core.nearest import nearest
 from sloth_runner.lua import vocabulary
 from sloth_runner.lua.calls import check_call
 from sloth_runner.lua.graphs import check_declarations
-from sloth_runner.lua.problems import Problem, Severity, meant, near
+from sloth_runner.lua.problems import Problem, Severity, meant
 from sloth_runner.lua.scopes import Names, Use, names_of
 from sloth_runner.lua.syntax import Node, Source, descendants, text_of
 
@@ -150,7 +151,7 @@ class _Findings:
         if known is None or name in known:
             return
         shown = ", ".join(f"{outer}.{one}" for one in sorted(known))
-        guess = near(name, known)
+        guess = nearest(name, known)
         advice = f'; did you mean "{outer}.{guess}"?' if guess else ""
         self._report(use.node, "SR1202", f'there is no "{use.name}"{advice}', f"there is: {shown}")
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from sloth_runner.core import values
 from sloth_runner.core.values import Value
 
-_QUOTED = re.compile(r"""'[^']*'|"[^"]*\"""")
+_QUOTED = re.compile(r"'[^']*'" + r'|"[^"]*"')
 
 
 def load(text: str) -> Value:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from sloth_runner.core.errors import HostError, TaskError
 from sloth_runner.core.host import Command, CommandResult, Host, command_failed
-from sloth_runner.core.nearest import nearest
+from sloth_runner.core.nearest import alike
 from sloth_runner.core.schema import Seconds
 from sloth_runner.resources import _apt, _dpkg
 
@@ -199,7 +199,7 @@ async def _similar(host: Host, name: str) -> list[str]:
     shown = await host.command(
         "apt-cache", *LOOK_ONLY, "pkgnames", name[:2], env=ENVIRONMENT, accept=(0, 100)
     )
-    return nearest(name, shown.stdout.split(), cutoff=0.75, count=3)
+    return alike(name, shown.stdout.split(), cutoff=0.75, count=3)
 
 
 async def _unsupported(host: Host) -> TaskError:

@@ -254,7 +254,7 @@ async def missing(host: Host, name: str) -> TaskError:
     listed = await systemctl(host, "list-unit-files", "--plain", "--no-legend", "--no-pager")
     known = [short_name(line.split()[0]) for line in listed.stdout.splitlines() if line.strip()]
     near = nearest(short_name(full), known, cutoff=0.7)
-    advice = f"did you mean {near[0]!r}?" if near else "is its package installed?"
+    advice = f"did you mean {near!r}?" if near else "is its package installed?"
     return TaskError(f"there is no unit {full} on {host.name}", hint=advice)
 
 

@@ -222,13 +222,13 @@ class Human:
         talk(line())
         for one in self.page.report.all(failures):
             talk(one)
-        failed = self.applying and self.start is not None and summary.exit == 1
+        failed = self.start if self.applying and summary.exit == 1 else None
         if summary.exit == WRONG_INPUT or (failed and not summary.touched):
             talk(line(" Nothing was changed."))
-        if failed and self.start is not None:
-            stack = shlex.quote(clean(self.start.stack))
+        if failed:
+            stack = shlex.quote(clean(failed.stack))
             talk(line(" After the fix, the same command goes on: finished work is not repeated."))
-            talk(line(f" In full: sloth-runner stack history {stack} {self.start.n}"))
+            talk(line(f" In full: sloth-runner stack history {stack} {failed.n}"))
 
     def _end_of_plan(self, summary: Summary) -> None:
         shown = any(isinstance(event, ResourceEnd | StackOutput) for event in self._plan)

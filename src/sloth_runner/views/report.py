@@ -23,9 +23,8 @@ MOST = 5
 
 _LABEL = 11
 _GUTTER = 12
-_WIDEST = (
-    200  # of the Lua that is shown where nothing is cut: a table can be one line of a megabyte
-)
+# Of the Lua that is shown where nothing is cut: a table can be one line of a megabyte.
+_WIDEST = 200
 _OUTPUTS = ("stderr", "stdout")
 
 
