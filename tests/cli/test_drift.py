@@ -81,11 +81,11 @@ def test_the_history_tells_what_drifted_and_what_was_put_back(web: Sloth) -> Non
         ("drift", "ok", {"drifted": 2}),
     ]
     lines = web("stack", "history", "web").out.splitlines()
-    assert [re.split("  +", one.strip())[2:9] for one in lines[1:5]] == [
-        ["fix", "failed", "0", "0", "0", "0", "1"],
-        ["drift", "no drift", "0", "0", "0", "0", "0"],
-        ["fix", "changed", "1", "1", "0", "0", "0"],
-        ["drift", "2 drifted", "0", "0", "0", "0", "0"],
+    assert [re.split("  +", one.strip())[2:10] for one in lines[1:5]] == [
+        ["fix", "failed", "0", "0", "0", "0", "0", "1"],
+        ["drift", "no drift", "0", "0", "0", "0", "0", "0"],
+        ["fix", "changed", "1", "1", "0", "0", "0", "0"],
+        ["drift", "2 drifted", "0", "0", "0", "0", "0", "0"],
     ]
 
 

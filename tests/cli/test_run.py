@@ -163,12 +163,14 @@ def test_a_failure_says_what_was_not_changed(sloth: Sloth, call: str, code: int,
 @pytest.mark.parametrize(
     ("before", "touched"),
     [
-        ('state.set("k", 1)', True),
-        ('io.open("@/a", "w"):close()', True),
+        ('state.increment("k")', True),
+        ('stack.state.set("k", os.time() .. math.random())', True),
+        ('local f = io.open("@/a", "a") f:write("x") f:close()', True),
         ('os.rename("@/old", "@/new")', True),
         ('pcall(exec.run, "touch @/b; exit 1")', True),
         (
-            'state.get("k") io.open("@/old"):close() os.remove("@/nowhere") io.open("@/no/a", "w")',
+            'state.get("k") io.open("@/old"):close() os.remove("@/nowhere") io.open("@/no/a", "w")'
+            'io.open("@/old", "w"):close() state.delete("k")',
             False,
         ),
     ],

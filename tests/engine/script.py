@@ -62,7 +62,6 @@ class Script:
         self.file = file
         self.workflow = WorkflowSpec()
         self.calls = 0
-        self.wrote = False
         self._main = main
         self._bodies = {task.name: body for task, body in tasks}
         self._tasks = [task for task, _ in tasks]
@@ -90,6 +89,12 @@ class Script:
 
     async def invoke(self, function: Value, arguments: Sequence[Value], context: Context) -> Value:
         raise UsageError("these programs pass no functions")
+
+    def written(self, path: str) -> str | None:
+        raise LookupError(path)
+
+    def flush(self) -> None:
+        """Does nothing: these programs write no files themselves."""
 
     def interrupt(self) -> None:
         """Does nothing: Python code here never runs for long between two awaits."""

@@ -10,7 +10,7 @@ import pytest
 
 from engine.script import Ctx, Deployment
 from sloth_runner.core.errors import Cancelled, PlanStale
-from sloth_runner.core.events import ResourceEnd, TaskEnd
+from sloth_runner.core.events import ResourceEnd, TaskEnd, Warned
 from sloth_runner.engine.plan import Plan
 
 Facts = dict[str, tuple[Any, ...]]
@@ -442,3 +442,34 @@ def test_a_plan_is_in_the_order_of_the_tasks(deployment: Deployment) -> None:
     plan = deployment.plan(parallel=8)
     assert [name[-1] for name in plan.ends()] == ["z", "x", "y"]
     assert plan.ends() == deployment.plan().ends()
+
+
+def test_what_the_workflow_writes_and_the_plan_did_not_hold_is_said(deployment: Deployment) -> None:
+    async def body(ctx: Ctx) -> None:
+        await ctx("state.set", "shown", int(ctx.context.preview))
+        await ctx("stack.set_output", "shown", "x")
+        if not ctx.context.preview:
+            await ctx("state.set", "late", 1)
+            await ctx("stack.set_output", "late", "x")
+            await ctx("state.delete", "nothing")
+
+    deployment.task("t", body)
+    ran = deployment.confirmed(yes)
+    assert (ran.summary.exit, ran.summary.written) == (0, 4)
+    assert [warning.msg for warning in ran.of(Warned)] == [
+        "key late was written, and was not in the plan",
+        "output late was written, and was not in the plan",
+    ]
+
+
+def test_a_person_is_asked_about_what_only_the_workflow_writes(deployment: Deployment) -> None:
+    async def body(ctx: Ctx) -> None:
+        await ctx("state.set", "key", 1)
+
+    deployment.task("t", body)
+    asked: list[Plan] = []
+    with pytest.raises(Cancelled):
+        deployment.confirmed(lambda plan: bool(asked.append(plan)))
+    assert [(e.kind, e.name) for e in asked[0].shown] == [("key", "key")]
+    deployment.confirmed(yes)
+    assert deployment.confirmed(lambda plan: False).summary.exit == 0

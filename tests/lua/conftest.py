@@ -11,7 +11,7 @@ import pytest
 
 from sloth_runner.core.errors import Location
 from sloth_runner.core.values import Value
-from sloth_runner.engine.program import MAIN, Answer, TaskResult
+from sloth_runner.engine.program import ANNOUNCED, MAIN, Answer, TaskResult
 from sloth_runner.lua import LuaProgram
 
 Handler = Callable[[Sequence[Value], Location | None], Any]
@@ -35,10 +35,15 @@ class Recorder:
     values: Mapping[str, Value] = field(default_factory=dict)
     said: list[tuple[str, str]] = field(default_factory=list)
     called: list[tuple[str, list[Value], str]] = field(default_factory=list)
+    announced: list[tuple[str, list[Value]]] = field(default_factory=list)
+    late: list[str] = field(default_factory=list)
 
     async def call(
         self, function: str, arguments: Sequence[Value], location: Location | None
     ) -> Answer:
+        if function in ANNOUNCED:
+            self.announced.append((function, list(arguments)))
+            return Answer(value=None)
         self.called.append((function, list(arguments), short(location)))
         answer = self.handlers[function](arguments, location)
         if isinstance(answer, Awaitable):
@@ -47,6 +52,9 @@ class Recorder:
 
     def functions(self) -> Sequence[str]:
         return sorted(self.handlers)
+
+    def wrote(self, path: str, location: Location | None) -> None:
+        self.late.append(path)
 
     def say(self, text: str, *, level: str = "info", location: Location | None = None) -> None:
         self.said.append((level, text))

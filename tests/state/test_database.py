@@ -156,7 +156,10 @@ def test_a_migration_that_fails_changes_nothing(path: Path, newer: Path) -> None
 def test_two_processes_can_make_one_record_at_once(path: Path) -> None:
     program = (
         "import sys; from sloth_runner.state.journal import Journal\n"
-        "with Journal.open(sys.argv[1]) as j: j.call(lambda s: s.kv_increment('', 'n'))"
+        "def count(store):\n"
+        "    numbers = [value for _, value, _ in store.kv_list('', 'n')]\n"
+        "    store.kv_set('', 'n', sum(numbers) + 1)\n"
+        "with Journal.open(sys.argv[1]) as j: j.call(count)"
     )
     started = [subprocess.Popen([sys.executable, "-c", program, str(path)]) for _ in range(4)]
     assert [process.wait(timeout=60) for process in started] == [0] * 4

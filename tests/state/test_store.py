@@ -457,27 +457,6 @@ def test_a_listing_holds_exactly_the_keys_with_the_prefix(journal: Journal) -> N
     assert journal.look(lambda s: s.kv_stats(""))["keys"] == 9
 
 
-def test_an_increment_counts_from_zero_and_refuses_text(journal: Journal) -> None:
-    assert journal.call(lambda s: s.kv_increment("", "n", 2)) == 2
-    assert journal.call(lambda s: s.kv_increment("", "n", -3)) == -1
-    journal.call(lambda s: s.kv_set("", "written", "-5"))
-    assert journal.call(lambda s: s.kv_increment("", "written", 2)) == -3
-    journal.call(lambda s: s.kv_set("", "t", "x"))
-    with pytest.raises(UsageError, match="no whole number"):
-        journal.call(lambda s: s.kv_increment("", "t", 1))
-    journal.call(lambda s: s.kv_set("", "b", True))
-    with pytest.raises(UsageError, match="no whole number"):
-        journal.call(lambda s: s.kv_increment("", "b", 1))
-
-
-def test_a_swap_happens_only_from_the_expected_value(journal: Journal) -> None:
-    assert journal.call(lambda s: s.kv_compare_swap("", "k", "x", "y")) is False
-    assert journal.call(lambda s: s.kv_compare_swap("", "k", None, {"a": 1.0})) is True
-    assert journal.call(lambda s: s.kv_compare_swap("", "k", None, 2)) is False
-    assert journal.call(lambda s: s.kv_compare_swap("", "k", {"a": 1}, None)) is True
-    assert journal.look(lambda s: s.kv_list("")) == []
-
-
 def test_numbers_of_a_stat_may_be_larger_than_signed_64_bits(journal: Journal) -> None:
     large = Digest(2**63, -(2**70), 2**70, 2**64 - 1, "a" * 64, 1)
     journal.call(lambda s: s.put_digests("local", {"/a": large, "/b": large}))

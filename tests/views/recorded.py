@@ -10,6 +10,7 @@ from sloth_runner.core.events import (
     Log,
     Orphaned,
     ProgramLoaded,
+    ProgramWrote,
     Recovered,
     ResourceEnd,
     ResourceStart,
@@ -100,6 +101,20 @@ REMOVED = ended(
     host="web1",
 )
 OUTPUT = StackOutput(msg="output nginx_port set", task="users", key="nginx_port", value="80")
+
+
+def wrote(kind: str, name: str, outcome: str, *, line: int, planned: bool = False) -> ProgramWrote:
+    return ProgramWrote(
+        msg=f"{kind} {name} {outcome}",
+        task="users",
+        loc=f"site.lua:{line}",
+        kind=kind,
+        name=name,
+        outcome=outcome,
+        planned=planned,
+    )
+
+
 ENDED = [
     TaskEnd(msg="task install-nginx ok", task="install-nginx", ms=4200),
     TaskEnd(msg="task configure-nginx ok", task="configure-nginx", ms=900),
@@ -124,6 +139,7 @@ SUCCESS: list[Event] = [
     PASSWORD,
     REMOVED,
     OUTPUT,
+    wrote("key", "deployments", "changed", line=50),
     ENDED[2],
     Orphaned(msg="local/file:/etc/old is no longer declared", host="local", res="file:/etc/old"),
     Summary(
@@ -132,6 +148,7 @@ SUCCESS: list[Event] = [
         changed=2,
         removed=1,
         ran=1,
+        written=2,
         unchanged=1,
         orphaned=1,
         seconds=47.2,
@@ -256,6 +273,10 @@ PLAN: list[Event] = [
     ended("file:/etc/motd", "carried", task="users", line=45, planned=True, carried=True),
     StackOutput(msg="", key="nginx_port", value="80", planned=True),
     StackOutput(msg="", key="token", value=SENSITIVE, sensitive=True, planned=True),
+    wrote("file", "/srv/report.txt", "created", line=48, planned=True),
+    wrote("key", "deploy\n ments", "changed", line=50, planned=True),
+    wrote("stack_key", "last", "removed", line=51, planned=True),
+    wrote("registration", "local/database:prod", "changed", line=52, planned=True),
     TaskEnd(
         msg="", task="deploy", outcome="unknown", unpredicted="deploy.lua:12 (output of exec.run)"
     ),
@@ -265,6 +286,7 @@ PLAN: list[Event] = [
         changed=2,
         removed=1,
         ran=1,
+        written=6,
         unknown=1,
         carried=1,
         unchanged=14,

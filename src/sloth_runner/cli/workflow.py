@@ -30,7 +30,7 @@ from sloth_runner.engine.program import Program, RunSpec
 from sloth_runner.engine.session import Hooks, execute
 
 CHANGES = 3
-_TOUCHED = ("created", "changed", "removed", "ran", "carried")
+_TOUCHED = ("created", "changed", "removed", "ran", "written", "carried")
 _HELP = (
     " y  apply exactly this plan, and the tasks that it could not predict\n"
     " n  change nothing (Enter does the same)\n"

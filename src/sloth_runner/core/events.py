@@ -209,11 +209,25 @@ class StackOutput(Event, frozen=True, kw_only=True, tag="stack.output"):
     planned: bool = False
 
 
+class ProgramWrote(Event, frozen=True, kw_only=True, tag="program.wrote"):
+    """The workflow itself wrote, or in a plan would write, what is no resource and no output.
+
+    ``kind`` is "file" (of the controller, with ``io`` or ``os``), "key" (of the database),
+    "stack_key" (of the stack alone) or "registration"; ``outcome`` is created, changed or
+    removed. Contents and values are never told: they may be anything.
+    """
+
+    kind: str = ""
+    name: str = ""
+    outcome: Outcome = "changed"
+    planned: bool = False
+
+
 class Summary(Event, frozen=True, kw_only=True, tag="summary"):
     """The last event of every stream: the counts and the exit code.
 
-    ``touched`` says whether a run changed anything, or may have: a machine, or the keys,
-    outputs and registrations of the record.
+    ``written`` counts what the workflow itself set: outputs, keys, registrations, files of
+    the controller. ``touched`` says whether a run changed anything, or may have.
     """
 
     created: int = 0
@@ -221,6 +235,7 @@ class Summary(Event, frozen=True, kw_only=True, tag="summary"):
     unchanged: int = 0
     removed: int = 0
     ran: int = 0
+    written: int = 0
     failed: int = 0
     unknown: int = 0
     carried: int = 0

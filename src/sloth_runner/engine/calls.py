@@ -7,7 +7,6 @@ from typing import Any
 
 from sloth_runner.core import schema
 from sloth_runner.core.errors import (
-    HostError,
     Location,
     ParamError,
     PlanStale,
@@ -24,13 +23,10 @@ from sloth_runner.engine.context import Caller, Outcome
 from sloth_runner.engine.defined import Invoke
 from sloth_runner.engine.operations import Operations
 from sloth_runner.engine.pipeline import Pipeline
-from sloth_runner.engine.program import Answer
-from sloth_runner.engine.stack_calls import WRITES as STACK_WRITES
+from sloth_runner.engine.program import ANNOUNCED, Answer
+from sloth_runner.engine.program_files import ProgramFiles
 from sloth_runner.engine.stack_calls import StackCalls
-from sloth_runner.engine.state_calls import WRITES as STATE_WRITES
 from sloth_runner.engine.state_calls import StateCalls
-
-_WRITING = STACK_WRITES | STATE_WRITES
 
 BuiltIn = Callable[[Caller, str, Sequence[Value]], Awaitable[Answer]]
 Render = Callable[[str, Mapping[str, Value], str], str]
@@ -49,11 +45,13 @@ class Calls:
         claims: Claims,
         stack_calls: StackCalls,
         state_calls: StateCalls,
+        files: ProgramFiles,
         render: Render,
         invoke: Invoke,
         folder: str,
     ) -> None:
         self._invoke = invoke
+        self.files = files
         self._registry = registry
         self._pipeline = pipeline
         self._operations = operations
@@ -63,23 +61,22 @@ class Calls:
         self._built_in: dict[str, BuiltIn] = {
             **stack_calls.functions(),
             **state_calls.functions(),
+            **files.functions(),
             "facts": self._facts,
             "resource.define": self._define,
             "resource.ensure": self._defined,
         }
 
     def names(self) -> Sequence[str]:
-        """Returns the dotted names of all functions."""
-        return sorted({*self._registry.names, *self._built_in})
+        """Returns the dotted names of all functions that a workflow can name."""
+        return sorted({*self._registry.names, *self._built_in} - set(ANNOUNCED))
 
     async def call(self, caller: Caller, host: str, arguments: Sequence[Value]) -> Answer:
         """Performs one call; ``host`` is where it goes unless it says ``delegate_to``."""
         self._pipeline.stop.check()
         built_in = self._built_in.get(caller.function)
         if built_in is not None:
-            answer = await built_in(caller, host, arguments)
-            self._pipeline.counts.wrote |= caller.function in _WRITING
-            return answer
+            return await built_in(caller, host, arguments)
         found = self._registry.functions.get(caller.function)
         if found is None:
             raise ParamError(
@@ -169,24 +166,24 @@ class Calls:
         path = posixpath.normpath(posixpath.join(self._folder, given[function.source]))
         if function.template:
             variables = given.pop("vars", None) or {}
-            text = await self._read(path, caller)
+            text = await self._read(path, function, caller)
             given[function.source] = self._render(text, variables, path)
             return
-        stat = await self._pipeline.observations.source(path)
-        if stat is None or stat.kind != "file" or stat.sha256 is None:
-            what = "does not exist" if stat is None else f"is a {stat.kind}, not a file"
-            raise TaskError(
-                f"{caller.function}: {function.source} {path} {what}",
-                location=caller.location,
-                hint="a relative path starts at the folder of the workflow",
-                effects=("nothing was changed",),
-            )
-        given[function.source] = Content(sha256=stat.sha256, size=stat.size, path=path)
+        predicted = await self.files.source(path, caller)
+        stat = await self._pipeline.observations.source(path) if predicted is None else None
+        if stat is not None and stat.sha256 is not None:
+            predicted = Content(sha256=stat.sha256, size=stat.size, path=path)
+        if predicted is None:
+            raise _no_source(function, path, stat.kind if stat else None, caller)
+        given[function.source] = predicted
 
-    async def _read(self, path: str, caller: Caller) -> str:
+    async def _read(self, path: str, function: Function, caller: Caller) -> str:
+        predicted = await self.files.source(path, caller)
+        if predicted is not None and predicted.data is not None:
+            return predicted.data
         text = await self._pipeline.machines.controller.read(path, follow=True)
         if text is None:
-            raise HostError(f"{caller.function}: {path} does not exist", location=caller.location)
+            raise _no_source(function, path, None, caller)
         return text
 
     async def _facts(self, caller: Caller, host: str, arguments: Sequence[Value]) -> Answer:
@@ -265,6 +262,11 @@ class TaskContext:
         """Returns the names of everything that can be called."""
         return self._calls.names()
 
+    def wrote(self, path: str, location: Location | None) -> None:
+        """Takes note of a file that was written where no call could be made before."""
+        caller = Caller(task=self.task, attempt=self.attempt, function="io.open", location=location)
+        self._calls.files.wrote(path, caller)
+
     def say(self, text: str, *, level: str = "info", location: Location | None = None) -> None:
         """Publishes what the program prints or logs."""
         self._publish(
@@ -294,6 +296,16 @@ def _table(function: Function, arguments: Sequence[Value], caller: Caller) -> di
         f"{caller.function} takes a table of parameters or one text",
         location=caller.location,
         hint=f"{caller.function}({{ {function.first} = ... }})",
+    )
+
+
+def _no_source(function: Function, path: str, kind: str | None, caller: Caller) -> TaskError:
+    what = "does not exist" if kind is None else f"is a {kind}, not a file"
+    return TaskError(
+        f"{caller.function}: {function.source} {path} {what}",
+        location=caller.location,
+        hint="a relative path starts at the folder of the workflow",
+        effects=("nothing was changed",),
     )
 
 

@@ -59,6 +59,8 @@ class Outcome(Struct, frozen=True, kw_only=True):
         }
 
 
+WRITTEN = "written"
+
 STATUS: Mapping[str, str] = {"create": "created", "change": "changed", "remove": "removed"}
 
 
@@ -70,11 +72,10 @@ def status_of(change: Diff) -> str:
 class Counts(Struct):
     """How often each outcome happened; the one place where outcomes are counted.
 
-    ``wrote`` says that a call changed what is no resource: a key, an output, a registration.
+    "written" is what is no resource: an output, a key, a mark of a registration, a file of Lua.
     """
 
     by_outcome: dict[str, int] = field(default_factory=dict)
-    wrote: bool = False
 
     def add(self, outcome: str) -> None:
         """Counts one outcome."""
@@ -83,8 +84,13 @@ class Counts(Struct):
     @property
     def touched(self) -> bool:
         """Whether anything may be other than before; what failed may have done a part of it."""
-        done = ("created", "changed", "removed", "ran", "failed")
-        return self.wrote or any(self[outcome] for outcome in done)
+        done = ("created", "changed", "removed", "ran", "written", "failed")
+        return any(self[outcome] for outcome in done)
+
+    @property
+    def checked(self) -> int:
+        """How many resources and actions there were."""
+        return sum(self.by_outcome.values()) - self[WRITTEN]
 
     def __getitem__(self, outcome: str) -> int:
         return self.by_outcome.get(outcome, 0)

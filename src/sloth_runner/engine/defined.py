@@ -17,7 +17,7 @@ from sloth_runner.core.registry import Registry
 from sloth_runner.core.resource import Action, Origin, Query, Resource
 from sloth_runner.core.schema import Doc, shown_value
 from sloth_runner.core.values import State, Value
-from sloth_runner.engine.program import Answer, Context
+from sloth_runner.engine.program import ANNOUNCED, Answer, Context, reads
 
 Invoke = Callable[[int, Sequence[Value], Context], Awaitable[Value]]
 """Calls a function that the program keeps, by its number, with arguments, in a context."""
@@ -200,12 +200,17 @@ class DefinedContext:
     def say(self, text: str, *, level: str = "info", location: Location | None = None) -> None:
         """Shows nothing: what a type does is told by its result."""
 
+    def wrote(self, path: str, location: Location | None) -> None:
+        """Does nothing: it is a part of the change of a resource."""
+
     async def call(
         self, function: str, arguments: Sequence[Value], location: Location | None
     ) -> Answer:
         """Performs a call on the host at once."""
         if function == "facts":
             return Answer(value=await self._host.facts())
+        if function in ANNOUNCED and (self._acts or reads(arguments)):
+            return Answer(value=None)
         found = self._definition.registry.functions.get(function)
         if found is None:
             raise self._refused(function, location)
@@ -273,6 +278,9 @@ class DefinitionsContext:
     def say(self, text: str, *, level: str = "info", location: Location | None = None) -> None:
         """Shows nothing: the file is only read for its types."""
 
+    def wrote(self, path: str, location: Location | None) -> None:
+        """Does nothing: writes stay in memory."""
+
     async def call(
         self, function: str, arguments: Sequence[Value], location: Location | None
     ) -> Answer:
@@ -280,6 +288,8 @@ class DefinitionsContext:
         if function == "resource.define":
             spec = arguments[0] if arguments else None
             return Answer(value=self._definitions.define(spec, self._invoke, location).type)
+        if function in ANNOUNCED:
+            return Answer(value=None)
         return Answer(value={}, unknown=("*",), why="only resource.define is enabled here")
 
 

@@ -52,6 +52,7 @@ class Observations:
         self._sources: dict[str, tuple[FileStat | None, float, int]] = {}
         self._count = 0
         self._touched: dict[str, Touched] = {}
+        self._distrusted: dict[str, Touched] = {}
         self._window: dict[str, int] = {}
         self._prefetch: asyncio.Task[None] | None = None
 
@@ -117,6 +118,7 @@ class Observations:
             kept is None
             or self._clock() - kept[1] > self._max_age
             or self._touched_since(local, kept[2], path)
+            or self._is_distrusted(local, path)
         ):
             began = self._count
             stat = await self._machines.controller.stat(path, follow=True, digest=True)
@@ -129,6 +131,11 @@ class Observations:
         if touches.paths is None:
             self._window[host] = FIRST_WINDOW
         self._touched.setdefault(host, Touched()).mark(touches, self._count)
+
+    def distrust(self, host: str, touches: Touches) -> None:
+        """Says that ``touches`` may be changed from now on at times that nobody tells."""
+        self.invalidate(host, touches)
+        self._distrusted.setdefault(host, Touched()).mark(touches, self._count)
 
     def disturbed(self, host: str, resource: Resource) -> bool:
         """Whether anything was said to be touched, since the start, that may be ``resource``."""
@@ -146,6 +153,7 @@ class Observations:
             kept is not None
             and self._clock() - kept.at <= self._max_age
             and not self._touched_since(address.host, kept.began, resource.path)
+            and not self._is_distrusted(address.host, resource.path)
             and kept.resource.observation_key == resource.observation_key
         )
 
@@ -228,6 +236,10 @@ class Observations:
         at = self._clock()
         for (address, resource), state in zip(group, seen, strict=True):
             self._kept[address] = _Kept(resource, state, at, began)
+
+    def _is_distrusted(self, host: str, path: str | None) -> bool:
+        distrusted = self._distrusted.get(host)
+        return distrusted is not None and distrusted.latest(path) > 0
 
     def _touched_since(self, host: str, count: int, path: str | None) -> bool:
         touched = self._touched.get(host)

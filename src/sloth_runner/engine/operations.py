@@ -221,8 +221,7 @@ class Operations:
         overlay, path = self._pipeline.overlay, query.path or ""
         predicted = overlay.at_path(host, path)
         if predicted is not None:
-            content = getattr(predicted.resource, "content", None)
-            data = content.data if isinstance(content, schema.Content) else None
+            data = None if predicted.content is None else predicted.content.data
             try:
                 return Answer(value=query.predict(predicted.state, data))
             except LookupError:

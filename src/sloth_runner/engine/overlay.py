@@ -2,13 +2,12 @@
 
 from msgspec import Struct
 
-from sloth_runner.core.address import Address
+from sloth_runner.core.address import LOCAL, Address
 from sloth_runner.core.resource import Resource, Touches
+from sloth_runner.core.schema import Content
 from sloth_runner.core.values import State, Value
+from sloth_runner.engine.program import Program, Unpredictable
 from sloth_runner.engine.touched import Touched
-
-MISSING = object()
-"""No prediction: the machine, or the record, is asked."""
 
 
 class Prediction(Struct, frozen=True):
@@ -18,15 +17,26 @@ class Prediction(Struct, frozen=True):
     state: State | None
 
 
+class PathPrediction(Struct, frozen=True, kw_only=True):
+    """What would be at a path: ``state`` None is nothing; ``content`` None is not known."""
+
+    state: State | None
+    content: Content | None = None
+
+
 class Overlay:
-    """The predicted changes of one preview, in the order in which they would happen."""
+    """The predicted changes of one preview, in the order in which they would happen.
+
+    ``keys`` are keys by keyspace and name, ``program`` is who knows what it wrote itself.
+    """
 
     def __init__(self) -> None:
         self._states: dict[Address, Prediction] = {}
         self._paths: dict[tuple[str, str], Address] = {}
         self._changes: list[Address] = []
         self._touched: dict[str, Touched] = {}
-        self.kv: dict[tuple[str, str], Value] = {}
+        self.keys: dict[tuple[str, str], Value] = {}
+        self.program: Program | None = None
 
     def predict(self, address: Address, resource: Resource, state: State | None) -> None:
         """Notes that ``resource`` would become ``state``."""
@@ -40,21 +50,61 @@ class Overlay:
         self._changes.append(address)
         self._touched.setdefault(address.host, Touched()).mark(touches, len(self._changes))
 
+    def write(self, path: str) -> None:
+        """Notes that the program itself would write or remove a file of the controller."""
+        self.act(written(path), Touches((path,)))
+
     def state(self, address: Address) -> Prediction | None:
         """Returns what is predicted of exactly this resource."""
         return self._states.get(address)
 
-    def at_path(self, host: str, path: str) -> Prediction | None:
+    def wrote_last(self, path: str) -> bool:
+        """Whether the program itself was the last that may have changed a path."""
+        return self._changed_last(written(path), path)
+
+    def at_path(self, host: str, path: str) -> PathPrediction | None:
         """Returns what is predicted of the whole of a path, if nothing later may touch it."""
+        if host == LOCAL and self.wrote_last(path):
+            return self._own(path)
         address = self._paths.get((host, path))
-        if address is None or self.follows(address, path) is not None:
+        if address is None or not self._changed_last(address, path):
             return None
         prediction = self._states[address]
-        return None if prediction.resource.part_of_file else prediction
+        if prediction.resource.part_of_file:
+            return None
+        content = getattr(prediction.resource, "content", None)
+        known = prediction.state is not None and isinstance(content, Content)
+        return PathPrediction(state=prediction.state, content=content if known else None)
 
     def follows(self, address: Address, path: str | None) -> Address | None:
         """Returns the last predicted change that may touch what is observed, or None."""
-        touched = self._touched.get(address.host)
-        latest = touched.latest(path) if touched else 0
-        changed = self._changes[latest - 1] if latest else None
+        changed = self._last(address.host, path)
         return None if changed == address else changed
+
+    def _changed_last(self, address: Address, path: str) -> bool:
+        return self._last(address.host, path) == address
+
+    def _last(self, host: str, path: str | None) -> Address | None:
+        touched = self._touched.get(host)
+        latest = touched.latest(path) if touched else 0
+        return self._changes[latest - 1] if latest else None
+
+    def _own(self, path: str) -> PathPrediction | None:
+        """Returns what the program itself has written to ``path`` in this preview."""
+        if self.program is None:
+            return None
+        try:
+            data = self.program.written(path)
+        except LookupError:
+            return None
+        except Unpredictable:
+            return PathPrediction(state={})
+        if data is None:
+            return PathPrediction(state=None)
+        content = Content.of(data)
+        return PathPrediction(state={"content": f"sha256:{content.sha256}"}, content=content)
+
+
+def written(path: str) -> Address:
+    """Returns what stands for a file that the program writes itself: it is no resource."""
+    return Address(LOCAL, "io", path)

@@ -31,12 +31,15 @@ class Plan(Struct, kw_only=True):
     """What a preview found. ``open_tasks`` could not be predicted to their end.
 
     ``serial`` is the record's at the time: another one later means a new preview.
+    ``writes`` are kind and name of what the workflow itself would write: told, but not bound,
+    since what it notes when something fails could be in no plan.
     ``shown`` are the planned changes, ``told`` what else was said: tasks, diagnostics.
     """
 
     serial: int
     operations: dict[tuple[str, str, int], Planned] = field(default_factory=dict)
     open_tasks: set[str] = field(default_factory=set)
+    writes: set[tuple[str, str]] = field(default_factory=set)
     shown: list[Event] = field(default_factory=list)
     told: list[Event] = field(default_factory=list)
 
@@ -47,7 +50,7 @@ class Plan(Struct, kw_only=True):
     @property
     def empty(self) -> bool:
         """Whether there is nothing to do and nothing unknown."""
-        return not self.operations and not self.open_tasks
+        return not self.shown and not self.open_tasks
 
     def check(
         self,
@@ -65,7 +68,7 @@ class Plan(Struct, kw_only=True):
         What was seen does not bind where this run has ``disturbed`` it before. Where the body
         could not be predicted, nor could any task.
         """
-        if task in self.open_tasks or MAIN in self.open_tasks:
+        if self._left_open(task):
             return
         planned = self.operations.get((str(address), values.checksum(desired), ordinal))
         if planned is None:
@@ -82,6 +85,13 @@ class Plan(Struct, kw_only=True):
                 hint="it was not changed; look at a new plan",
                 facts={"planned": planned.kind, "now": kind},
             )
+
+    def foresaw(self, kind: str, name: str, *, task: str) -> bool:
+        """Whether a write of the workflow itself is in the plan, or its task was left open."""
+        return (kind, name) in self.writes or self._left_open(task)
+
+    def _left_open(self, task: str) -> bool:
+        return task in self.open_tasks or MAIN in self.open_tasks
 
 
 def planned_action(address: Address, params: Mapping[str, Value]) -> Planned:

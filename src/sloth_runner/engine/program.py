@@ -16,6 +16,19 @@ MAIN = "main"
 """The first task of every program: the body of its file."""
 
 
+ANNOUNCED = ("io.open", "os.remove", "os.rename")
+"""What a program calls before it does it itself: with a path and a mode, a path, or two paths.
+
+In a preview it does it in memory, and is answered what others would have left there
+(``engine.program_files``). No workflow can name these calls.
+"""
+
+
+def reads(arguments: Sequence[Value]) -> bool:
+    """Whether the arguments of an announced call are those of opening a file only to read it."""
+    return len(arguments) == 2 and str(arguments[1]).strip("b") == "r"
+
+
 class TaskSpec(Struct, frozen=True, kw_only=True):
     """A node of the workflow's graph, as it was declared.
 
@@ -102,6 +115,10 @@ class Context(Protocol):
         """Returns the dotted names of everything that ``call`` takes, for example "pkg.install"."""
         ...
 
+    def wrote(self, path: str, location: Location | None) -> None:
+        """Takes note of a file that was written where no call could be made before."""
+        ...
+
     def say(self, text: str, *, level: str = "info", location: Location | None = None) -> None:
         """Publishes what the program prints or logs."""
         ...
@@ -129,9 +146,16 @@ class Program(Protocol):
         """How many calls of modules the program has made so far."""
         ...
 
-    @property
-    def wrote(self) -> bool:
-        """Whether the program itself, without a call of a module, has written a file."""
+    def written(self, path: str) -> str | None:
+        """Returns what this preview has itself written to a file of the controller; None: removed.
+
+        Raises LookupError for a file that it has not written, and Unpredictable where it
+        went on with what an earlier change may have left there.
+        """
+        ...
+
+    def flush(self) -> None:
+        """Lets everything reach the files that the program has written and not closed."""
         ...
 
     async def run(self, task: str, context: Context) -> TaskResult:

@@ -4,7 +4,7 @@ Everything here runs on the journal's writer thread, in one transaction per call
 are published only after the commit that stored them.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from msgspec import Struct, structs
@@ -86,10 +86,17 @@ class Recorder:
 
     async def write(self, fn: Callable[[Store], T], *published: Event) -> T:
         """Runs ``fn`` and stores ``published`` in one transaction, then publishes them."""
-        result = await self.journal.do(lambda store: self._with_events(store, fn, published))
+        result, _ = await self.write_and_tell(lambda store: (fn(store), published))
+        return result
+
+    async def write_and_tell(
+        self, fn: Callable[[Store], tuple[T, Sequence[Event]]]
+    ) -> tuple[T, Sequence[Event]]:
+        """Does as ``write`` where only the record can say which events there are."""
+        result, published = await self.journal.do(lambda store: self._with_events(store, fn))
         for event in published:
             self.bus.publish(event)
-        return result
+        return result, published
 
     async def emit(self, *published: Event) -> None:
         """Stores the durable ones of ``published`` and publishes all."""
@@ -99,8 +106,10 @@ class Recorder:
             for event in published:
                 self.bus.publish(event)
 
-    def _with_events(self, store: Store, fn: Callable[[Store], T], published: Iterable[Event]) -> T:
-        result = fn(store)
+    def _with_events(
+        self, store: Store, fn: Callable[[Store], tuple[T, Sequence[Event]]]
+    ) -> tuple[T, Sequence[Event]]:
+        result, published = fn(store)
         if self.seal.sealer.in_use and not self._key_noted:
             store.set_setting(KEY, self.seal.sealer.key_id)
             self._key_noted = True
@@ -108,7 +117,7 @@ class Recorder:
             if event.durable:
                 address = f"{event.host}/{event.res}" if event.res else None
                 store.add_event(self.run.id, event.type, address, events.payload(event))
-        return result
+        return result, published
 
     async def intend(
         self, written: Written, kind: str, changes: tuple[ChangeItem, ...], start: Event
@@ -229,10 +238,11 @@ class Recorder:
         self._keep(stored)
         return stored
 
-    async def forget(self, row: ResourceRow) -> None:
+    async def forget(self, row: ResourceRow, *published: Event) -> None:
         """Removes ``row`` from the record."""
         await self.write(
-            lambda store: store.delete_resource(self.stack.id, row.address, row.registered)
+            lambda store: store.delete_resource(self.stack.id, row.address, row.registered),
+            *published,
         )
         self.rows.pop(row.key, None)
 

@@ -8,7 +8,7 @@ from msgspec import structs
 from sloth_runner.core import schema, values
 from sloth_runner.core.address import Address
 from sloth_runner.core.errors import ParamError, SlothError
-from sloth_runner.core.events import ChangeItem, ResourceEnd
+from sloth_runner.core.events import ChangeItem, Event, ResourceEnd
 from sloth_runner.core.record import Carry, ResourceRow, ResourceState, now
 from sloth_runner.core.registry import Registry
 from sloth_runner.core.resource import Resource
@@ -17,6 +17,7 @@ from sloth_runner.engine.context import Caller
 from sloth_runner.engine.pipeline import Pipeline
 from sloth_runner.engine.seal import change_data
 from sloth_runner.engine.work import carried, owed
+from sloth_runner.engine.writes import ABSENT, REGISTRATION, Writes
 
 SPELLINGS = {"installed": "present", "running": "started"}
 """Words of a registration for the words that the types use."""
@@ -25,8 +26,9 @@ SPELLINGS = {"installed": "present", "running": "started"}
 class Registrations:
     """The registrations of one run: rows of their own, beside those of modules."""
 
-    def __init__(self, pipeline: Pipeline, registry: Registry) -> None:
+    def __init__(self, pipeline: Pipeline, registry: Registry, writes: Writes) -> None:
         self._pipeline = pipeline
+        self._writes = writes
         self._recorder = pipeline.recorder
         self._registry = registry
         self._answered: dict[Address, tuple[str, str, ResourceRow]] = {}
@@ -69,11 +71,16 @@ class Registrations:
         *,
         error: str | None = None,
         properties: Mapping[str, Value] | None = None,
+        caller: Caller | None = None,
     ) -> bool:
-        """Marks a registration applied or failed; answers whether there is one."""
+        """Marks a registration applied or failed; answers whether there is one.
+
+        With ``caller`` it is told as a write of the workflow, unless that has just registered it.
+        """
         row = self.row(address)
         if row is None:
             return False
+        registered = any(address in waiting for waiting in self._pending.values())
         for waiting in self._pending.values():
             waiting.discard(address)
         changes: dict[str, Any] = {
@@ -88,19 +95,35 @@ class Registrations:
         if properties is not None:
             merged = {**(row.desired or {}), **properties}
             changes |= {"desired": merged, "actual": merged, "checksum": values.checksum(merged)}
-        await self._put(structs.replace(row, **changes))
+        marked = structs.replace(row, **changes)
+        told: tuple[Event, ...] = ()
+        if caller is not None and not registered and _marks(marked) != _marks(row):
+            told = self._told(address, caller, _marks(row), _marks(marked))
+        await self._put(marked, *told)
         return True
 
-    async def delete(self, address: Address) -> bool:
+    async def delete(self, address: Address, caller: Caller) -> bool:
         """Removes a registration; answers whether there was one."""
         row = self.row(address)
         if row is None:
             return False
+        told = self._told(address, caller, _marks(row), ABSENT)
         if self._pipeline.preview is not None:
             self.predicted[address] = None
         else:
-            await self._recorder.forget(row)
+            await self._recorder.forget(row, *told)
         return True
+
+    def _told(
+        self, address: Address, caller: Caller, before: Value, after: Value
+    ) -> tuple[Event, ...]:
+        """Returns the event of a write that is about to be made; a preview tells it at its end."""
+        name = str(address)
+        if self._pipeline.preview is not None:
+            self._writes.foresee(REGISTRATION, name, caller, before, after)
+            return ()
+        self._writes.count(REGISTRATION, name, caller=caller)
+        return (self._writes.event(REGISTRATION, name, caller, before, after),)
 
     async def task_ended(self, task: str, *, failed: bool, reason: str | None) -> None:
         """Settles what the task registered and never marked: as the task itself ended."""
@@ -201,7 +224,7 @@ class Registrations:
         else:
             preview.shown.append(event)
 
-    async def _put(self, row: ResourceRow, *published: ResourceEnd) -> ResourceRow:
+    async def _put(self, row: ResourceRow, *published: Event) -> ResourceRow:
         if self._pipeline.preview is None:
             return await self._recorder.put(row, *published)
         self.predicted[row.address] = row
@@ -235,6 +258,11 @@ def observable(
     except (ParamError, SlothError, TypeError):
         return None
     return resource
+
+
+def _marks(row: ResourceRow) -> Value:
+    """Returns what a workflow says of a registration, and what is told when it says otherwise."""
+    return [row.state, row.error, row.checksum]
 
 
 def _changes(old: ResourceRow | None, properties: Mapping[str, Value]) -> tuple[ChangeItem, ...]:

@@ -25,6 +25,7 @@ from sloth_runner.core.record import Holder, Run, Stack, StackStatus, now
 from sloth_runner.engine.bus import Bus, Publish
 from sloth_runner.engine.calls import Render
 from sloth_runner.engine.commands import wait_for_survivors
+from sloth_runner.engine.context import Counts
 from sloth_runner.engine.diagnostics import diagnose
 from sloth_runner.engine.finish import finish, orphans
 from sloth_runner.engine.holding import begin, ended_by, locked, running, who
@@ -133,7 +134,7 @@ class Session:
             raise Cancelled("the plan was declined", effects=("nothing was changed",))
         return plan
 
-    async def _preview(self, journal: Journal, stack: Stack) -> tuple[Plan, Ended, dict[str, int]]:
+    async def _preview(self, journal: Journal, stack: Stack) -> tuple[Plan, Ended, Counts]:
         plan = Plan(serial=stack.serial)
         # What the workflow asks of its stack is answered as in the run that is predicted.
         workshop = await self._open_workshop(journal, _running(stack), _no_run(stack), preview=plan)
@@ -149,12 +150,14 @@ class Session:
             else:  # what it has not finished yet is not in doubt
                 plan.told.append(Warned(msg=f"{holder} is under way and may change all of this"))
             ended = await self._scheduled(workshop)
+            await workshop.files.settle()
+            plan.shown.extend(workshop.writes.foreseen())
         finally:
             await workshop.close()
         if ended.complete and not ended.errors and stack.workflow == self.spec.file:
             plan.told.extend(event for _, event in orphans(workshop, ended))
         plan.shown.sort(key=lambda event: plan_order(event, workshop.scheduler.graph.order))
-        return plan, ended, workshop.tools.counts.by_outcome
+        return plan, ended, workshop.tools.counts
 
     async def _locked(self, journal: Journal, stack: Stack, binding: Plan | None) -> Summary:
         """Does the run itself, with the stack held."""
@@ -190,14 +193,14 @@ class Session:
         try:
             await settle_doubts(tools.recorder, tools.observations, tools.machines)
             ended = await self._scheduled(workshop)
-            touched = tools.counts.touched or workshop.program.wrote
+            await workshop.files.settle()
             orphans = await finish(workshop, ended, same_path=stack.workflow == self.spec.file)
         finally:
             await workshop.close()
-        counts = tools.counts.by_outcome
-        summary = self._summary(counts, ended, orphaned=orphans, touched=touched)
+        counts = tools.counts
+        summary = self._summary(counts, ended, orphaned=orphans, touched=tools.counts.touched)
         await tools.recorder.emit(summary)
-        return summary, dict(counts)
+        return summary, dict(counts.by_outcome)
 
     async def _end(
         self, journal: Journal, stack: Stack, run: Run, result: str, counts: dict[str, int]
@@ -346,7 +349,7 @@ class Session:
 
     def _summary(
         self,
-        counts: dict[str, int],
+        counts: Counts,
         ended: Ended,
         *,
         unknown: int = 0,
@@ -355,7 +358,7 @@ class Session:
     ) -> Summary:
         result, code = _result(ended, touched=touched)
         blocked = sum(1 for outcome in ended.outcomes.values() if outcome == "blocked")
-        known = {name: counts.get(name, 0) for name in _COUNTED}
+        known = {name: counts[name] for name in _COUNTED}
         told = ", ".join(f"{n} {name}" for name, n in known.items() if n)
         return Summary(
             msg=": ".join(filter(None, (result, told))),
@@ -367,13 +370,23 @@ class Session:
             exit=code,
             seconds=round(time.monotonic() - self.began, 3),
             result=result,
-            checked=sum(counts.values()),
+            checked=counts.checked,
             touched=touched,
         )
 
 
 _STATUS: dict[str, StackStatus] = {"ok": "applied", "cancelled": "cancelled"}
-_COUNTED = ("created", "changed", "unchanged", "removed", "ran", "failed", "carried", "skipped")
+_COUNTED = (
+    "created",
+    "changed",
+    "unchanged",
+    "removed",
+    "ran",
+    "written",
+    "failed",
+    "carried",
+    "skipped",
+)
 
 
 def _result(ended: Ended, *, touched: bool) -> tuple[str, int]:

@@ -15,14 +15,9 @@ from sloth_runner.engine.context import Caller
 from sloth_runner.engine.pipeline import Pipeline
 from sloth_runner.engine.program import Answer
 from sloth_runner.engine.registrations import Registrations
+from sloth_runner.engine.writes import OUTPUT, Writes
 
 MARKS = ("applied", "failed")
-
-WRITES = frozenset(
-    f"stack.{name}"
-    for name in ("set_output", "register_resource", "update_resource", "delete_resource")
-)
-"""The calls after which the stack's outputs and registrations may be other than before."""
 
 _TYPE = re.compile(r"[\w.-]+", re.ASCII)
 
@@ -30,9 +25,12 @@ _TYPE = re.compile(r"[\w.-]+", re.ASCII)
 class StackCalls:
     """The calls of a program about its stack: outputs and registrations."""
 
-    def __init__(self, pipeline: Pipeline, claims: Claims, registrations: Registrations) -> None:
+    def __init__(
+        self, pipeline: Pipeline, claims: Claims, registrations: Registrations, writes: Writes
+    ) -> None:
         self._pipeline = pipeline
         self._recorder = pipeline.recorder
+        self._writes = writes
         self._claims = claims
         self._registrations = registrations
         self._outputs: dict[str, Output] = {}
@@ -96,6 +94,7 @@ class StackCalls:
             run=self._recorder.run.number,
         )
         self._outputs[key] = stored
+        self._writes.count(OUTPUT, key, caller=caller)
         if self._pipeline.preview is not None:
             self._pipeline.preview.shown.append(event)
         else:
@@ -145,6 +144,7 @@ class StackCalls:
             state,
             error=None if error is None else str(error),
             properties=changes.get("properties"),
+            caller=caller,
         )
         if not marked:
             if self._recorder.row(address) is not None:
@@ -166,7 +166,7 @@ class StackCalls:
     async def _delete(self, caller: Caller, host: str, arguments: Sequence[Value]) -> Answer:
         address = self._named(caller, host, arguments)
         self._claims.seen.discard((address, True))
-        return Answer(value=await self._registrations.delete(address))
+        return Answer(value=await self._registrations.delete(address, caller))
 
     def _found(self, caller: Caller, host: str, arguments: Sequence[Value]) -> ResourceRow | None:
         """Returns the row asked for, and claims it: asking shows that the workflow knows it."""

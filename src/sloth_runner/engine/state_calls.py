@@ -1,26 +1,23 @@
 """``state.*``: keys and values that last, shared by all stacks or of one stack alone."""
 
+import re
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
-from sloth_runner.core.errors import ParamError
+from sloth_runner.core.address import escaped
+from sloth_runner.core.errors import ParamError, UsageError
+from sloth_runner.core.events import Event
 from sloth_runner.core.schema import shown_value
 from sloth_runner.core.values import Value
 from sloth_runner.engine.context import Caller
-from sloth_runner.engine.overlay import MISSING, Overlay
+from sloth_runner.engine.overlay import Overlay
 from sloth_runner.engine.program import Answer
-from sloth_runner.state.journal import Journal
+from sloth_runner.engine.recorder import Recorder
+from sloth_runner.engine.writes import ABSENT, KEY, STACK_KEY, Writes, same
 from sloth_runner.state.store import Store
-from sloth_runner.state.value_tables import incremented
 
-T = TypeVar("T")
-
-WRITES = frozenset(
-    f"{prefix}.{name}"
-    for prefix in ("state", "stack.state")
-    for name in ("set", "delete", "increment", "compare_swap")
-)
-"""The calls after which keys may be other than before."""
+Change = Callable[[Value], tuple[Value, Value]]
+"""Takes what a key holds; returns what it is to hold, and the answer. ABSENT: nothing."""
 
 SHARED = ""
 """The keyspace of the database; a stack's own is named by the stack's id."""
@@ -28,14 +25,17 @@ SHARED = ""
 UNBORN = "unborn"
 """The keyspace of a stack that is not recorded yet, in its first preview: nothing is there."""
 
+_WHOLE = re.compile(r"-?[0-9]{1,15}")
+
 
 class StateCalls:
     """The key-value calls of a program. In a preview, writes go to the overlay."""
 
-    def __init__(self, journal: Journal, stack_id: str, preview: Overlay | None) -> None:
-        self._journal = journal
-        self._stack_id = stack_id or UNBORN
-        self._preview = preview
+    def __init__(self, recorder: Recorder, writes: Writes, overlay: Overlay) -> None:
+        self._recorder = recorder
+        self._writes = writes
+        self._overlay = overlay
+        self._stack_id = recorder.stack.id or UNBORN
 
     def functions(self) -> dict[str, Any]:
         """Returns the calls by name, for both keyspaces."""
@@ -54,82 +54,119 @@ class StateCalls:
         }
 
     async def _set(self, scope: str, caller: Caller, arguments: Sequence[Value]) -> Answer:
-        key, value = _key(caller, arguments), _argument(arguments, 1)
-        await self._put(scope, key, value)
-        return Answer(value=True)
+        new = _argument(arguments, 1)
+        return await self._change(scope, caller, arguments, lambda _: (_kept(new), True))
 
     async def _get(self, scope: str, caller: Caller, arguments: Sequence[Value]) -> Answer:
         value = await self._value(scope, _key(caller, arguments))
-        return Answer(value=_argument(arguments, 1) if value is MISSING else value)
+        return Answer(value=_argument(arguments, 1) if value is ABSENT else value)
 
     async def _delete(self, scope: str, caller: Caller, arguments: Sequence[Value]) -> Answer:
-        key = _key(caller, arguments)
-        if self._preview is not None:
-            there = await self._value(scope, key) is not MISSING
-            self._preview.kv[(scope, key)] = MISSING
-            return Answer(value=there)
-        return Answer(value=await self._journal.do(lambda store: store.kv_delete(scope, key)))
+        return await self._change(scope, caller, arguments, lambda old: (ABSENT, old is not ABSENT))
 
     async def _keys(self, scope: str, caller: Caller, arguments: Sequence[Value]) -> Answer:
         prefix = str(_argument(arguments, 0) or "")
-        listed = await self._journal.read(lambda store: store.kv_list(scope, prefix))
+        listed = await self._recorder.journal.read(lambda store: store.kv_list(scope, prefix))
         keys = {key for key, *_ in listed}
-        if self._preview is not None:
-            for (where, key), value in self._preview.kv.items():
-                if where == scope and key.startswith(prefix):
-                    (keys.discard if value is MISSING else keys.add)(key)
+        for (where, key), value in self._overlay.keys.items():
+            if where == scope and key.startswith(prefix):
+                (keys.discard if value is ABSENT else keys.add)(key)
         return Answer(value=sorted(keys))
 
     async def _increment(self, scope: str, caller: Caller, arguments: Sequence[Value]) -> Answer:
         key, by = _key(caller, arguments), _argument(arguments, 1)
-        by = 1 if by is None else by
-        if not isinstance(by, int) or isinstance(by, bool):
+        step = 1 if by is None else by
+        if not isinstance(step, int) or isinstance(step, bool):
             raise ParamError(
                 f"{caller.function}: the step is a whole number, not {shown_value(by)}"
             )
-        if self._preview is None:
-            return Answer(
-                value=await self._journal.do(lambda store: store.kv_increment(scope, key, by))
-            )
-        old = await self._value(scope, key)
-        total = incremented(key, None if old is MISSING else old, by)
-        self._preview.kv[(scope, key)] = total
-        return Answer(value=total)
+
+        def change(old: Value) -> tuple[Value, Value]:
+            total = incremented(key, old, step)
+            return total, total
+
+        return await self._change(scope, caller, arguments, change)
 
     async def _compare_swap(self, scope: str, caller: Caller, arguments: Sequence[Value]) -> Answer:
-        key = _key(caller, arguments)
-        expected, new = _argument(arguments, 1), _argument(arguments, 2)
-        if self._preview is None:
-            return Answer(
-                value=await self._journal.do(
-                    lambda store: store.kv_compare_swap(scope, key, expected, new)
-                )
-            )
-        old = await self._value(scope, key)
-        if (None if old is MISSING else old) != expected:
-            return Answer(value=False)
-        await self._put(scope, key, new)
-        return Answer(value=True)
+        expected, new = _kept(_argument(arguments, 1)), _kept(_argument(arguments, 2))
 
-    async def _put(self, scope: str, key: str, value: Value) -> None:
-        if self._preview is not None:
-            self._preview.kv[(scope, key)] = MISSING if value is None else value
-        elif value is None:
-            await self._journal.do(lambda store: store.kv_delete(scope, key))
-        else:
-            await self._journal.do(lambda store: store.kv_set(scope, key, value))
+        def change(old: Value) -> tuple[Value, Value]:
+            found = same(_kept(None if old is ABSENT else old), expected)
+            return (new, True) if found else (old, False)
+
+        return await self._change(scope, caller, arguments, change)
+
+    async def _change(
+        self, scope: str, caller: Caller, arguments: Sequence[Value], change: Change
+    ) -> Answer:
+        """Changes what a key holds, in one step that no other run comes between."""
+        key, kind = _key(caller, arguments), KEY if scope == SHARED else STACK_KEY
+        if self._writes.preview is not None:
+            old = await self._value(scope, key)
+            new, answer = change(old)
+            if not _same(key, old, new):
+                self._overlay.keys[(scope, key)] = new
+                self._writes.foresee(kind, key, caller, old, new)
+            return Answer(value=answer)
+
+        def write(store: Store) -> tuple[Value, Sequence[Event]]:
+            old = _stored(store, scope, key)
+            new, answer = change(old)
+            if _same(key, old, new):
+                return answer, ()
+            if new is ABSENT:
+                store.kv_delete(scope, key)
+            else:
+                store.kv_set(scope, key, new)
+            return answer, (self._writes.event(kind, key, caller, old, new),)
+
+        answer, told = await self._recorder.write_and_tell(write)
+        if told:
+            self._writes.count(kind, key, caller=caller)
+        return Answer(value=answer)
 
     async def _value(self, scope: str, key: str) -> Value:
-        if self._preview is not None and (scope, key) in self._preview.kv:
-            return self._preview.kv[(scope, key)]
-        return await self._journal.read(lambda store: _stored(store, scope, key))
+        if (scope, key) in self._overlay.keys:
+            return self._overlay.keys[(scope, key)]
+        return await self._recorder.journal.read(lambda store: _stored(store, scope, key))
+
+
+def incremented(key: str, value: Value, by: int) -> int:
+    """Returns what a key holds after ``by`` was added; no value counts as 0.
+
+    The digits of a whole number are one, since that is how the command line writes them.
+    Raises UsageError for anything else.
+    """
+    if isinstance(value, str) and _WHOLE.fullmatch(value):
+        value = int(value)
+    if value is ABSENT or value is None:
+        return by
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise UsageError(
+            f'the value of "{escaped(key)}" is no whole number, so it cannot be incremented',
+            hint="set it to a number first, or choose another key",
+        )
+    return value + by
+
+
+def _kept(value: Value) -> Value:
+    """Returns what a key holds that is set to ``value``: nothing, for nil."""
+    return ABSENT if value is None else value
+
+
+def _same(key: str, old: Value, new: Value) -> bool:
+    """Whether a key stays as it is; raises UsageError for what it cannot hold."""
+    try:
+        return same(new, new) and same(old, new)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f'the value of "{escaped(key)}" cannot be kept: {error}') from error
 
 
 def _stored(store: Store, scope: str, key: str) -> Value:
     try:
         return store.kv_get(scope, key)
     except LookupError:
-        return MISSING
+        return ABSENT
 
 
 def _in_scope(scope: str, call: Callable[..., Any]) -> Callable[..., Any]:

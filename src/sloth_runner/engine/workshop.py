@@ -25,6 +25,7 @@ from sloth_runner.engine.pipeline import Pipeline
 from sloth_runner.engine.plan import Plan
 from sloth_runner.engine.preimages import Preimages
 from sloth_runner.engine.program import MAIN, Program, RunSpec
+from sloth_runner.engine.program_files import ProgramFiles
 from sloth_runner.engine.recorder import KEY, Recorder
 from sloth_runner.engine.registrations import Registrations
 from sloth_runner.engine.scheduler import Scheduler
@@ -32,6 +33,7 @@ from sloth_runner.engine.seal import BASE, Seal, sources
 from sloth_runner.engine.stack_calls import StackCalls
 from sloth_runner.engine.state_calls import StateCalls
 from sloth_runner.engine.stopping import Stop
+from sloth_runner.engine.writes import Writes
 from sloth_runner.state.blobs import Blobs
 from sloth_runner.state.journal import Journal
 from sloth_runner.state.keys import Sealer
@@ -151,6 +153,8 @@ class Workshop(Struct, frozen=True, kw_only=True):
 
     tools: Tools
     program: Program
+    files: ProgramFiles
+    writes: Writes
     scheduler: Scheduler
 
     @classmethod
@@ -160,20 +164,25 @@ class Workshop(Struct, frozen=True, kw_only=True):
         """Loads the program and gives it the tools; what is recorded is looked at meanwhile."""
         pipeline, recorder = tools.pipeline, tools.recorder
         program = load(spec if pipeline.preview is None else structs.replace(spec, mode="plan"))
-        registrations = Registrations(pipeline, recorder.seal.types)
-        stack_calls = StackCalls(pipeline, tools.claims, registrations)
+        writes = Writes(
+            tools.counts,
+            recorder.bus.publish,
+            preview=pipeline.preview,
+            binding=pipeline.binding,
+        )
+        pipeline.overlay.program = program
+        registrations = Registrations(pipeline, recorder.seal.types, writes)
+        stack_calls = StackCalls(pipeline, tools.claims, registrations, writes)
         await stack_calls.load()
+        files = ProgramFiles(pipeline, program, writes)
         calls = Calls(
             registry=recorder.seal.types,
             pipeline=pipeline,
             operations=Operations(pipeline),
             claims=tools.claims,
             stack_calls=stack_calls,
-            state_calls=StateCalls(
-                recorder.journal,
-                recorder.stack.id,
-                None if pipeline.preview is None else pipeline.overlay,
-            ),
+            state_calls=StateCalls(recorder, writes, pipeline.overlay),
+            files=files,
             render=render,
             invoke=program.invoke,
             folder=posixpath.dirname(spec.file),
@@ -192,7 +201,7 @@ class Workshop(Struct, frozen=True, kw_only=True):
             preview=pipeline.preview,
             on_loaded=loaded,
         )
-        return cls(tools=tools, program=program, scheduler=scheduler)
+        return cls(tools=tools, program=program, files=files, writes=writes, scheduler=scheduler)
 
     async def close(self) -> None:
         """Ends the program and the tools."""

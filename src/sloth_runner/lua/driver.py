@@ -249,10 +249,14 @@ class Attempt:
         for item in codec.decode(request[1]) if request[1] else ():
             if item[0] == "wake":
                 self._shared.parking.wake(item[1])
+                continue
+            what, said, file, line = item
+            location = self._at(None if file is None else raw(file), line)
+            if what == "wrote":
+                self._shared.counted()
+                self._context.wrote(said, location)
             else:
-                level, said, file, line = item
-                place = None if file is None else file.encode()
-                self._context.say(said, level=level, location=self._at(place, line))
+                self._context.say(said, level=what, location=location)
         return (VALUE,)
 
     def _pure(self, request: Request) -> Reply:

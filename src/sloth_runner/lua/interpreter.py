@@ -20,6 +20,8 @@ PARTS = (
     "goroutines",
     "tasks",
     "modules",
+    "handles",
+    "overlay",
     "files",
 )
 HEADROOM = 1024 * 1024
@@ -72,20 +74,26 @@ class Interpreter:
         )
         sources = [_source(name) for name in PARTS]
         flag = self._raised.__contains__
-        self._entry, self._compile, self._close, self._stopped, self._unclaimed, self._wrote = (
-            self._runtime.execute(
-                _source("prelude"),
-                flag,
-                plan,
-                raw(folder),
-                raw(str(Path.cwd())),
-                seed,
-                clock,
-                len(sources),
-                *sources,
-                name="=(sloth-runner)",
-                mode="t",
-            )
+        (
+            self._entry,
+            self._compile,
+            self._close,
+            self._stopped,
+            self._unclaimed,
+            self._written,
+            self._flush,
+        ) = self._runtime.execute(
+            _source("prelude"),
+            flag,
+            plan,
+            raw(folder),
+            raw(str(Path.cwd())),
+            seed,
+            clock,
+            len(sources),
+            *sources,
+            name="=(sloth-runner)",
+            mode="t",
         )
 
     @property
@@ -97,11 +105,6 @@ class Interpreter:
     def interrupted(self) -> bool:
         """Whether everything is to stop."""
         return _EVERYTHING in self._raised
-
-    @property
-    def wrote(self) -> bool:
-        """Whether the program has written or removed a file with ``io`` or ``os``."""
-        return bool(self._wrote())
 
     def place(self, file: str, line: int) -> Location:
         """Returns the place of a line; ``file`` is as Lua names it, from the workflow's folder."""
@@ -175,6 +178,18 @@ class Interpreter:
         """Returns the failure of a goroutine that nobody waited for, encoded."""
         found: bytes | None = self._bounded(self._unclaimed, number)
         return found
+
+    def written(self, path: str) -> bytes | bool | None:
+        """Returns what a preview wrote to a path: None for nothing, False for removed.
+
+        True where it went on with what cannot be known. The limit of memory is lifted meanwhile.
+        """
+        found: bytes | bool | None = self._written(raw(path))
+        return found
+
+    def flush(self) -> None:
+        """Lets what the program has written and not closed reach its files."""
+        self._flush()
 
     def _bounded(self, function: Any, *arguments: Any) -> Any:
         """Calls a function of the prelude that may run what a workflow wrote."""

@@ -9,12 +9,13 @@ from functools import partial
 from pathlib import Path
 
 from sloth_runner.core.errors import Location, SyntaxMistake, UsageError
-from sloth_runner.core.values import Value
+from sloth_runner.core.values import Value, text
 from sloth_runner.engine.program import (
     MAIN,
     Context,
     TaskResult,
     TaskSpec,
+    Unpredictable,
     WorkflowSpec,
     random_seed,
 )
@@ -100,10 +101,18 @@ class LuaProgram:
         """How many calls of modules the program has made so far."""
         return self._calls
 
-    @property
-    def wrote(self) -> bool:
-        """Whether the program itself, without a call of a module, has written a file."""
-        return self._interpreter.wrote
+    def written(self, path: str) -> str | None:
+        """Returns what this preview wrote to a file itself (``engine.program.Program``)."""
+        found = self._interpreter.written(path)
+        if found is None:
+            raise LookupError(path)
+        if found is True:
+            raise Unpredictable(path)
+        return None if found is False else text(found)
+
+    def flush(self) -> None:
+        """Lets what the program has written and not closed reach its files."""
+        self._interpreter.flush()
 
     async def main(self, context: Context) -> TaskResult:
         """Runs the body of the file; afterwards ``tasks`` is complete.
@@ -149,6 +158,7 @@ class LuaProgram:
     def close(self) -> None:
         """Forgets what is left; coroutines are closed where their task ends."""
         self._shared.parking.close()
+        self._interpreter.flush()
         self._interpreter.interrupt()
 
     async def _attempt(

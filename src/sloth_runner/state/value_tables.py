@@ -1,6 +1,5 @@
 """The part of the store that holds values: outputs, the keyspaces, digests and blob references."""
 
-import re
 from collections.abc import Mapping
 
 from sloth_runner.core import values
@@ -12,7 +11,6 @@ from sloth_runner.state import rows, statements
 from sloth_runner.state.rows import Columns
 from sloth_runner.state.tables import Tables
 
-_WHOLE = re.compile(r"-?[0-9]{1,15}")
 _LAST = "\U0010ffff"  # Escaped text never holds it, so every key with a prefix sorts below.
 
 
@@ -71,30 +69,6 @@ class ValueTables(Tables):
         found = self._rows(statements.KV_LIST, scope, first, first + _LAST)
         return [(unescaped(key), values.decode(value), moment) for key, value, moment in found]
 
-    def kv_increment(self, scope: str, key: str, by: int = 1) -> int:
-        """Adds ``by`` to a whole number and returns the sum; a key without value counts as 0.
-
-        Raises UsageError when the value is no whole number.
-        """
-        found = self._kv(scope, key)
-        total = incremented(key, None if found is None else values.decode(found), by)
-        self.kv_set(scope, key, total)
-        return total
-
-    def kv_compare_swap(self, scope: str, key: str, expected: Value, new: Value) -> bool:
-        """Sets a key to ``new`` if its value is ``expected``; whether it did.
-
-        None is no value: as ``expected`` it stands for a key that is not there (or null),
-        as ``new`` it removes the key.
-        """
-        if (self._kv(scope, key) or "null") != _document(key, expected):
-            return False
-        if new is None:
-            self.kv_delete(scope, key)
-        else:
-            self.kv_set(scope, key, new)
-        return True
-
     def kv_stats(self, scope: str) -> dict[str, Value]:
         """Returns ``keys`` (count), ``size`` (characters) and ``updated_at`` (None when empty)."""
         keys, size, updated_at = self._row(statements.KV_STATS, scope) or (0, 0, None)
@@ -131,23 +105,6 @@ class ValueTables(Tables):
         if stack_id is None:
             return {row[0] for row in self._rows(statements.ALL_BLOB_REFS)}
         return {row[0] for row in self._rows(statements.BLOB_REFS, stack_id)}
-
-
-def incremented(key: str, value: Value, by: int) -> int:
-    """Returns what a key holds after ``by`` was added; no value counts as 0.
-
-    The digits of a whole number are one, since that is how the command line writes them.
-    Raises UsageError for anything else.
-    """
-    if isinstance(value, str) and _WHOLE.fullmatch(value):
-        value = int(value)
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
-        raise UsageError(
-            f'the value of "{escaped(key)}" is no whole number, so it cannot be incremented',
-            hint="set it to a number first, or choose another key",
-            facts={"value": values.jsonable(value)},
-        )
-    return (value or 0) + by
 
 
 def _document(key: str, value: Value) -> str:

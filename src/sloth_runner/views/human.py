@@ -15,6 +15,7 @@ from sloth_runner.core.events import (
     Log,
     Orphaned,
     ProgramLoaded,
+    ProgramWrote,
     Recovered,
     ResourceEnd,
     ResourceProgress,
@@ -28,10 +29,12 @@ from sloth_runner.core.events import (
     Warned,
 )
 from sloth_runner.views.phrases import counts_line
-from sloth_runner.views.plan import PlanText, output_line
+from sloth_runner.views.plan import PlanText
 from sloth_runner.views.report import Report
 from sloth_runner.views.text import Line, Look, Span, clean, line
 from sloth_runner.views.words import count, duration, host_prefix
+
+_PLANNED = ResourceEnd | StackOutput | ProgramWrote
 
 WRONG_INPUT = 2
 """The exit code of what touched nothing."""
@@ -42,7 +45,17 @@ _RESULTS = {
     "cancelled": "was cancelled",
     "timeout": "ran out of time",
 }
-_TOUCHED = ("created", "changed", "removed", "ran", "failed", "carried", "unknown", "blocked")
+_TOUCHED = (
+    "created",
+    "changed",
+    "removed",
+    "ran",
+    "written",
+    "failed",
+    "carried",
+    "unknown",
+    "blocked",
+)
 
 
 class Page(Struct, frozen=True, kw_only=True):
@@ -74,7 +87,8 @@ class Human:
         self._lock = threading.RLock()
         self._plan: list[Event] = []
         self._failures: list[Diagnostic] = []
-        self._outputs: list[StackOutput] = []
+        self._outputs: dict[str, StackOutput] = {}
+        self._writes: dict[tuple[str, str], ProgramWrote] = {}
         self._corrected: list[str] = []
         self._orphans: list[str] = []
         self._said_title = False
@@ -170,7 +184,9 @@ class Human:
                 bar = self.page.look.sign("bar")
                 self.page.out(line(Span(f"       {bar} {clean(event.text)}", "dim")))
         elif isinstance(event, StackOutput):
-            self._outputs.append(event)
+            self._outputs[event.key] = event
+        elif isinstance(event, ProgramWrote):
+            self._writes[(event.kind, event.name)] = event
         elif isinstance(event, Orphaned):
             self._orphans.append(host_prefix(event.host) + (event.res or ""))
 
@@ -231,7 +247,7 @@ class Human:
             talk(line(f" In full: sloth-runner stack history {stack} {failed.n}"))
 
     def _end_of_plan(self, summary: Summary) -> None:
-        shown = any(isinstance(event, ResourceEnd | StackOutput) for event in self._plan)
+        shown = any(isinstance(event, _PLANNED) for event in self._plan)
         if shown or not self._failures:
             title = self.title()
             if title is not None and not self.page.quiet:
@@ -245,10 +261,11 @@ class Human:
         touched = any(getattr(summary, name) for name in _TOUCHED)
         if quiet and not touched and summary.exit == 0:
             return
-        if self._outputs and not quiet:
-            out(line(Span(" Outputs", "bold")))
-            for output in self._outputs:
-                out(output_line(output))
+        if not quiet:
+            plan = self.page.plan
+            outputs, writes = self._outputs.values(), self._writes.values()
+            for one in (*plan.outputs(outputs), *plan.writes(writes)):
+                out(one)
         if not touched and summary.exit == 0:
             out(line(f" {nothing_to_do(summary)}"))
         else:

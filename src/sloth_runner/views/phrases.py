@@ -12,6 +12,7 @@ VERBS: Mapping[str, str] = {
     "changed": "to change",
     "removed": "to remove",
     "ran": "to run",
+    "written": "to write",
 }
 """What a plan says of the outcomes that it predicts, in the order of its last line."""
 
@@ -20,6 +21,7 @@ COUNTED = (
     "changed",
     "removed",
     "ran",
+    "written",
     "carried",
     "failed",
     "blocked",

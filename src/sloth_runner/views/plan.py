@@ -1,6 +1,6 @@
 """A plan as text: what would be done, property by property, and what cannot be known."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct, field
 
@@ -8,6 +8,7 @@ from sloth_runner.core.events import (
     ChangeItem,
     Event,
     Orphaned,
+    ProgramWrote,
     ResourceEnd,
     StackOutput,
     TaskEnd,
@@ -35,7 +36,9 @@ class PlanText(Struct, frozen=True, kw_only=True):
             for event in group:
                 yield from self.operation(event)
             yield line()
-        yield from self._outputs(found.outputs)
+        for section in (self.outputs(found.outputs.values()), self.writes(found.writes.values())):
+            if section:
+                yield from (*section, line())
         yield from self._open(found.open_tasks)
         yield from self._orphans(found.orphans)
         yield line(" Plan: ", *self.totals(found, unchanged))
@@ -66,14 +69,33 @@ class PlanText(Struct, frozen=True, kw_only=True):
         words = {**VERBS, "carried": "to follow through", "unknown": "not predicted"}
         return counts_line(counts, self.look, words)
 
+    def outputs(self, outputs: Collection[StackOutput]) -> Sequence[Line]:
+        """Returns the lines of the outputs that were, or would be, set."""
+        return _section(" Outputs", [output_line(output) for output in outputs])
+
+    def writes(self, writes: Collection[ProgramWrote]) -> Sequence[Line]:
+        """Returns the lines of what the workflow wrote, or would write, itself."""
+        return _section(" Written by the workflow itself", [self.write(one) for one in writes])
+
+    def write(self, event: ProgramWrote) -> Line:
+        """Returns the line of one write of the workflow itself."""
+        kind, _, of = event.kind.partition("_")
+        name = event.name.removeprefix("local/") if kind == "registration" else event.name
+        what = f"key {clean(name)} of this stack" if of else f"{kind} {clean(name)}"
+        return self._placed(event, event.outcome, what, "")
+
     def _headline(self, event: ResourceEnd) -> Line:
         name = host_prefix(event.host) + (event.res or "")
-        place = self.place(event.loc) if event.loc else ""
         undo = "" if event.outcome != "ran" or not event.undo else "cannot be undone"
+        return self._placed(event, event.outcome, name, undo)
+
+    def _placed(self, event: Event, outcome: str, name: str, undo: str) -> Line:
+        """Returns a line with the sign of an outcome, and its place at the right."""
+        place = self.place(event.loc) if event.loc else ""
         width = self.look.width
         room = None if width is None else width - 7 - len(place) - (len(undo) + 2 if undo else 0)
         name = shorten(name, room, self.look)
-        spans = [Span("   "), self.look.mark(event.outcome), Span(f" {name}")]
+        spans = [Span("   "), self.look.mark(outcome), Span(f" {name}")]
         if undo:
             spans.append(Span(f"  {undo}", "dim"))
         if place:
@@ -121,14 +143,6 @@ class PlanText(Struct, frozen=True, kw_only=True):
         if event.undo and event.outcome != "ran":
             yield line(f"{_INDENT}", self.look.mark("failed"), f" {_undo(event.undo)}")
 
-    def _outputs(self, outputs: Sequence[StackOutput]) -> Iterator[Line]:
-        if not outputs:
-            return
-        yield line(Span(" Outputs", "bold"))
-        for output in outputs:
-            yield output_line(output)
-        yield line()
-
     def _open(self, tasks: Sequence[TaskEnd]) -> Iterator[Line]:
         if not tasks:
             return
@@ -160,6 +174,10 @@ def output_line(output: StackOutput) -> Line:
     return line(f"   {clean(output.key)} = {shown}")
 
 
+def _section(title: str, lines: Sequence[Line]) -> Sequence[Line]:
+    return [line(Span(title, "bold")), *lines] if lines else []
+
+
 def _undo(text: str) -> str:
     shown = clean(text)
     return shown if "undone" in shown else f"cannot be undone: {shown}"
@@ -170,7 +188,8 @@ class _Found(Struct, kw_only=True):
 
     all: list[ResourceEnd] = field(default_factory=list)
     by_task: dict[str, list[ResourceEnd]] = field(default_factory=dict)
-    outputs: list[StackOutput] = field(default_factory=list)
+    outputs: dict[str, StackOutput] = field(default_factory=dict)
+    writes: dict[tuple[str, str], ProgramWrote] = field(default_factory=dict)
     open_tasks: list[TaskEnd] = field(default_factory=list)
     orphans: list[Orphaned] = field(default_factory=list)
 
@@ -182,7 +201,9 @@ class _Found(Struct, kw_only=True):
                 found.all.append(event)
                 found.by_task.setdefault(event.task or "main", []).append(event)
             elif isinstance(event, StackOutput):
-                found.outputs.append(event)
+                found.outputs[event.key] = event
+            elif isinstance(event, ProgramWrote):
+                found.writes[(event.kind, event.name)] = event
             elif isinstance(event, Orphaned):
                 found.orphans.append(event)
             elif isinstance(event, TaskEnd) and event.outcome == "unknown":
@@ -191,7 +212,10 @@ class _Found(Struct, kw_only=True):
 
     @property
     def counts(self) -> Mapping[str, int]:
-        counts: dict[str, int] = {"unknown": len(self.open_tasks)}
+        counts: dict[str, int] = {
+            "unknown": len(self.open_tasks),
+            "written": len(self.outputs) + len(self.writes),
+        }
         for event in self.all:
             counts[event.outcome] = counts.get(event.outcome, 0) + 1
         return counts

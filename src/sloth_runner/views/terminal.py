@@ -48,6 +48,7 @@ RICH = {
     "changed": "yellow",
     "removed": "red",
     "ran": "cyan",
+    "written": "cyan",
     "failed": "bold red",
     "unknown": "blue",
     "carried": "magenta",

@@ -11,7 +11,14 @@ from sloth_runner.cli.records import present, record, the_stack
 from sloth_runner.cli.settings import Settings
 from sloth_runner.cli.shown import run_value
 from sloth_runner.core.errors import UsageError
-from sloth_runner.core.events import Diagnostic, ResourceDrift, ResourceEnd, StackOutput, TaskEnd
+from sloth_runner.core.events import (
+    Diagnostic,
+    ProgramWrote,
+    ResourceDrift,
+    ResourceEnd,
+    StackOutput,
+    TaskEnd,
+)
 from sloth_runner.core.record import Run, StoredEvent
 from sloth_runner.core.values import Value
 from sloth_runner.state.store import Store
@@ -25,7 +32,7 @@ from sloth_runner.views.table import Cell, table
 from sloth_runner.views.text import Line, Span, clean, line
 from sloth_runner.views.words import duration
 
-_SIGNS = {"created": "+", "changed": "~", "removed": "-", "ran": ">", "failed": "!"}
+_SIGNS = {"created": "+", "changed": "~", "removed": "-", "ran": ">", "written": "*", "failed": "!"}
 
 
 @click.command("history", cls=Command)
@@ -119,6 +126,8 @@ def _show(pages: Pages, run: Run, stored: Sequence[StoredEvent]) -> None:
             pages.out(*drift.one(event))
         elif isinstance(event, StackOutput):
             pages.out(output_line(event))
+        elif isinstance(event, ProgramWrote):
+            pages.out(plan.write(event))
         elif isinstance(event, TaskEnd) and event.outcome not in ("ok", "unknown"):
             reason = f": {clean(event.reason)}" if event.reason else ""
             pages.out(line(f" task {clean(event.task or '')} {event.outcome}{reason}"))

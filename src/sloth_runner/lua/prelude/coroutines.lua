@@ -18,7 +18,7 @@ local CLOSING = 1000         -- looks after which the <close> variables of a sto
 local TRUE = "\0\xc3"        -- `true` as Python sends it
 local USER = {}              -- marks what a workflow's own coroutine yields
 local tops = setmetatable({}, { __mode = "k" })
-local queued = {}            -- what was said or woken where no operation could be made
+local queued = {}            -- what was said, woken or written where no operation could be made
 
 -- Interrupting. Once the flag is up the hook fires at each instruction, so pcall cannot hold it.
 -- What an error of the hook calls at once, a message handler, runs with hooks off: none of the
@@ -120,6 +120,12 @@ function S.say(level, text)
   else
     queued[#queued + 1] = { level, text, file or "", line or 0 }
   end
+end
+
+-- Tells Python with the next operation, where none can be made now.
+function S.later(what, text)
+  local file, line = S.where(2)
+  queued[#queued + 1] = { what, text, file or "", line or 0 }
 end
 
 -- Wakes a waiting goroutine; answers whether it was still there.
@@ -296,10 +302,11 @@ function S.entry(kind, number, a, b)
   attempts[number] = attempt
   S.current = { number = number, attempt = attempt, id = kind == "go" and a or S.new_id() }
   local ok, first, second, third = xpcall(S.kinds[kind], S.diagnose, a, b)
-  if kind ~= "go" then S.flush() end
+  local lost = kind ~= "go" and S.flush()
   if #queued > 0 then yield("drain", S.drain()) end
   local stopped = attempt.stopped
   if stopped then return "stop", stopped.file, stopped.line, stopped.why end
+  if ok and lost and first ~= "failed" then return "failed", S.failure_bytes(S.failure(lost)) end
   if ok then return first, second, third end
   return "failed", S.failure_bytes(first)
 end

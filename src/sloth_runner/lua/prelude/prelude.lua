@@ -39,7 +39,6 @@ local S = {
   functions = {},                               -- number -> function that Python may ask for
   attempts = setmetatable({}, { __mode = "v" }), -- number -> facts of an attempt of a task
   current = nil,                                -- those of the attempt that is running
-  wrote = false,                                -- whether Lua itself wrote a file in this run
 }
 
 function S.keep(value)
@@ -52,4 +51,4 @@ for index = 1, part_count do
   raw.assert(raw.load(parts[index], S.OURS, "t", raw.globals))(S)
 end
 
-return S.entry, S.compile, S.close_thread, S.stopped, S.unclaimed, function() return S.wrote end
+return S.entry, S.compile, S.close_thread, S.stopped, S.unclaimed, S.written, S.flush_files

@@ -1,0 +1,214 @@
+"""The files of the controller that a program opens itself, with ``io`` and ``os`` of Lua.
+
+The program does it: natively in a run, in memory in a preview. Here it says so before, so
+that a plan lists what is written, nothing that was observed before is believed after, and a
+preview sees what resources and actions would have left there.
+"""
+
+import posixpath
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from sloth_runner.core.address import LOCAL, Address
+from sloth_runner.core.errors import HostError
+from sloth_runner.core.resource import Touches
+from sloth_runner.core.schema import Content
+from sloth_runner.core.values import Value, sha256
+from sloth_runner.engine.context import Caller
+from sloth_runner.engine.overlay import PathPrediction, written
+from sloth_runner.engine.pipeline import Pipeline
+from sloth_runner.engine.program import Answer, Program, Unpredictable, reads
+from sloth_runner.engine.writes import ABSENT, FILE, Writes
+
+_UNSEEN = ("unseen", None)
+"""Stands for what nobody looked at, or nobody may."""
+_UNKNOWN = ("unknown", None)
+"""Stands for what will be there and cannot be known."""
+
+
+class _Note(Struct, frozen=True):
+    caller: Caller
+    before: Value
+    kind: str | None = None
+
+
+class ProgramFiles:
+    """Who writes what, in one run or one preview."""
+
+    def __init__(self, pipeline: Pipeline, program: Program, writes: Writes) -> None:
+        self._pipeline = pipeline
+        self._program = program
+        self._writes = writes
+        self._notes: dict[str, _Note] = {}
+
+    def functions(self) -> dict[str, Any]:
+        """Returns the calls by name (``engine.program.ANNOUNCED``)."""
+        return {"io.open": self._open, "os.remove": self._remove, "os.rename": self._rename}
+
+    async def _open(self, caller: Caller, _host: str, arguments: Sequence[Value]) -> Answer:
+        """Takes path and mode. In a preview it answers what is there for all that is predicted.
+
+        ``found`` is whether something is there and ``data`` what it holds, where a resource
+        decided that; ``parent`` whether its folder would be there (in a renaming the new one);
+        ``kind`` what is there now if it is no file; ``doubt`` why the content that is there
+        now need not be the one then.
+        """
+        path, mode = str(arguments[0]), str(arguments[1])
+        writes = not reads(arguments)
+        if self._pipeline.preview is None:
+            if writes:
+                await self._note(path, caller)
+            return Answer(value=None)
+        known = await self._foresee(path, caller, needed=mode[0] == "r")
+        if writes:
+            kind = (await self._note(path, caller)).kind
+            if kind not in (None, "file"):
+                known["kind"] = kind
+            known["parent"] = await self._is_folder(posixpath.dirname(path))
+            self._pipeline.overlay.write(path)
+        return Answer(value=known)
+
+    async def _remove(self, caller: Caller, _host: str, arguments: Sequence[Value]) -> Answer:
+        path = str(arguments[0])
+        kind = (await self._note(path, caller)).kind
+        if self._pipeline.preview is None:
+            return Answer(value=None)
+        if kind == "directory":  # it works only if that is empty then
+            raise Unpredictable(_place(caller, f"{caller.function} of {path}, a folder"))
+        known = await self._foresee(path, caller, needed=True)
+        self._pipeline.overlay.write(path)
+        return Answer(value=known)
+
+    async def _rename(self, caller: Caller, _host: str, arguments: Sequence[Value]) -> Answer:
+        old, new = str(arguments[0]), str(arguments[1])
+        kind = (await self._note(old, caller)).kind
+        await self._note(new, caller)
+        if self._pipeline.preview is None:
+            return Answer(value=None)
+        if kind == "directory":
+            raise Unpredictable(_place(caller, f"{caller.function} of {old}, a folder"))
+        known = await self._foresee(old, caller, needed=True)
+        known["parent"] = await self._is_folder(posixpath.dirname(new))
+        self._pipeline.overlay.write(old)
+        self._pipeline.overlay.write(new)
+        return Answer(value=known)
+
+    async def source(self, path: str, caller: Caller) -> Content | None:
+        """Returns what a preview predicts of a file that another is made from, if it does.
+
+        Raises Unpredictable where nothing is there that an earlier change may make.
+        """
+        if self._pipeline.preview is None:
+            return None
+        overlay = self._pipeline.overlay
+        predicted = overlay.at_path(LOCAL, path)
+        if predicted is not None and predicted.content is not None:
+            return predicted.content
+        gone = predicted is not None and predicted.state is None
+        follows = overlay.follows(Address(LOCAL, "path", path), path)
+        if follows is not None and not gone and (await self._look(path))[1] is None:
+            raise Unpredictable(_place(caller, f"{caller.function} of {path}, not made yet"))
+        return None
+
+    def wrote(self, path: str, caller: Caller) -> None:
+        """Takes note of a file that was written where no call could be made before."""
+        self._notes.setdefault(path, _Note(caller, _UNSEEN))
+        if self._pipeline.preview is not None:
+            self._pipeline.overlay.write(path)
+        self._disturbed(path)
+
+    async def settle(self) -> None:
+        """At the end: tells which files are other than before; what is the same is not told."""
+        if self._pipeline.preview is None:
+            self._program.flush()
+        for path, note in self._notes.items():
+            after = await self._now(path, note)
+            if note.before == after:
+                continue
+            if self._pipeline.preview is not None:
+                self._writes.foresee(FILE, path, note.caller, note.before, after)
+                continue
+            event = self._writes.event(FILE, path, note.caller, note.before, after)
+            await self._pipeline.recorder.emit(event)
+            self._writes.count(FILE, path, caller=note.caller)
+
+    async def _note(self, path: str, caller: Caller) -> _Note:
+        known = self._notes.get(path)
+        if known is None:
+            before, kind = await self._look(path)
+            known = self._notes.setdefault(path, _Note(caller, before, kind))
+        self._disturbed(path)
+        return known
+
+    def _disturbed(self, path: str) -> None:
+        """Lets nothing be believed that was seen there, or will be while it may be open."""
+        self._pipeline.observations.distrust(LOCAL, Touches((path,)))
+
+    async def _now(self, path: str, note: _Note) -> Value:
+        if self._pipeline.preview is None:
+            after, _ = await self._look(path)
+            return after
+        try:
+            data = self._program.written(path)
+        except LookupError:  # it was not opened after all, or is a device
+            return note.before
+        except Unpredictable:
+            return _UNKNOWN
+        return ABSENT if data is None else ("file", sha256(data))
+
+    async def _foresee(self, path: str, caller: Caller, *, needed: bool) -> dict[str, Value]:
+        """Returns what a preview knows of a path, beside what the program wrote there itself.
+
+        Raises Unpredictable where what is ``needed`` depends on an earlier change.
+        """
+        overlay = self._pipeline.overlay
+        if overlay.wrote_last(path):
+            return {}
+        predicted = overlay.at_path(LOCAL, path)
+        if predicted is not None:
+            return _predicted(predicted, path, caller, needed=needed)
+        follows = overlay.follows(written(path), path)
+        if follows is None:
+            return {}
+        doubt = f"{caller.function} of {path}, which an earlier change may touch"
+        if needed:
+            raise Unpredictable(_place(caller, doubt))
+        return {"doubt": doubt}
+
+    async def _is_folder(self, path: str) -> bool:
+        overlay = self._pipeline.overlay
+        predicted = overlay.at_path(LOCAL, path)
+        if predicted is not None:
+            return predicted.state is not None
+        if overlay.follows(Address(LOCAL, "path", path), path) is not None:
+            return True  # an action that makes it is taken to succeed
+        _, kind = await self._look(path)
+        return kind == "directory"
+
+    async def _look(self, path: str) -> tuple[Value, str | None]:
+        """Returns what tells one file from another (of a file its content), and the kind."""
+        try:
+            stat = await self._pipeline.machines.controller.stat(path, follow=True, digest=True)
+        except HostError:  # the program will be told the same, in the way of Lua
+            return _UNSEEN, None
+        return (ABSENT, None) if stat is None else ((stat.kind, stat.sha256), stat.kind)
+
+
+def _predicted(
+    predicted: PathPrediction, path: str, caller: Caller, *, needed: bool
+) -> dict[str, Value]:
+    if predicted.state is None:
+        return {"found": False}
+    data = None if predicted.content is None else predicted.content.data
+    if data is not None:
+        return {"found": True, "data": data}
+    doubt = f"{caller.function} of {path}, which is not made yet"
+    if needed:
+        raise Unpredictable(_place(caller, doubt))
+    return {"found": True, "doubt": doubt}
+
+
+def _place(caller: Caller, why: str) -> str:
+    return f"{caller.place or caller.task} ({why})"

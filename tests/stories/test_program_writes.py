@@ -1,0 +1,382 @@
+"""What a workflow writes itself: files with io and os, keys, marks of registrations, outputs."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from stories.story import Done, Story
+
+Write = tuple[str, str, str]
+
+EVERYTHING = """
+    local function put(name, mode, text)
+        local file = assert(io.open(HERE .. "/" .. name, mode))
+        file:write(text)
+        file:close()
+    end
+    task({name = "files", run = function()
+        put("new", "w", "x")
+        put("old", "a", "more")
+        local file = io.open(HERE .. "/edited", "r+")
+        file:seek("set", 2)
+        file:write("X")
+        file:close()
+        os.remove(HERE .. "/gone")
+        os.rename(HERE .. "/from", HERE .. "/to")
+        put("draft", "w", "whole")
+        os.rename(HERE .. "/draft", HERE .. "/replaced")
+        io.output(HERE .. "/default")
+        io.write("by default")
+        io.close()
+    end})
+    task({name = "keys", depends_on = {"files"}, run = function()
+        state.set("set", {1, 2})
+        state.set("changed", "other")
+        state.delete("deleted")
+        state.increment("counted", 2)
+        state.compare_swap("swapped", "from", "to")
+        stack.state.set("own", true)
+        stack.set_output("out", 1)
+        stack.update_resource("custom", "known", {state = "failed", error = "worn out"})
+        stack.delete_resource("custom", "left")
+    end})
+"""
+
+BEFORE = """
+    state.set("changed", "value")
+    state.set("deleted", "value")
+    state.set("swapped", "from")
+    stack.register_resource({type = "custom", name = "known"})
+    stack.register_resource({type = "custom", name = "left"})
+    print(stack.get_id())
+"""
+
+SAME = """
+    local file = io.open(HERE .. "/old", "w")
+    file:write("old")
+    file:close()
+    io.open(HERE .. "/edited", "a"):close()
+    os.remove(HERE .. "/nowhere")
+    local name = os.tmpname()
+    io.open(name, "w"):write("scratch")
+    os.remove(name)
+    io.open("/dev/null", "w"):write("nothing")
+    state.set("changed", "value")
+    state.delete("nothing")
+    state.compare_swap("swapped", "else", "to")
+    stack.register_resource({type = "custom", name = "known"})
+    stack.update_resource("custom", "known", {state = "applied"})
+    stack.resource_exists("custom", "left")
+"""
+
+
+def writes(done: Done, here: Path) -> set[Write]:
+    """What was told as written: kind, name without its folder, outcome."""
+    return {
+        (event["kind"], event["name"].replace(f"{here}/", ""), event["outcome"])
+        for event in done.of("program.wrote")
+    }
+
+
+@pytest.fixture
+def site(story: Story) -> Story:
+    story.run(BEFORE)
+    for name in ("old", "edited", "gone", "from", "replaced"):
+        (story.here / name).write_text(name)
+    return story
+
+
+def test_a_plan_lists_what_the_run_then_writes(site: Story) -> None:
+    listed = {
+        ("file", "new", "created"),
+        ("file", "old", "changed"),
+        ("file", "edited", "changed"),
+        ("file", "gone", "removed"),
+        ("file", "from", "removed"),
+        ("file", "to", "created"),
+        ("file", "replaced", "changed"),
+        ("file", "default", "created"),
+        ("key", "set", "created"),
+        ("key", "changed", "changed"),
+        ("key", "deleted", "removed"),
+        ("key", "counted", "created"),
+        ("key", "swapped", "changed"),
+        ("stack_key", "own", "created"),
+        ("registration", "local/custom:known", "changed"),
+        ("registration", "local/custom:left", "removed"),
+    }
+    kept, files = site.kept(), sorted(site.here.iterdir())
+    planned = site.plan(EVERYTHING)
+    assert (site.kept(), sorted(site.here.iterdir())) == (kept, files)
+    assert writes(planned, site.here) == listed
+    assert all(event["planned"] for event in planned.of("program.wrote"))
+    assert planned.summary["written"] == len(listed) + 1
+    ran = site.run()
+    assert writes(ran, site.here) == listed
+    assert ran.summary["written"] == len(listed) + 1
+    found = {p.name: p.read_text() for p in site.here.iterdir()}
+    assert found == {
+        "new": "x",
+        "old": "oldmore",
+        "edited": "edXted",
+        "to": "from",
+        "replaced": "whole",
+        "default": "by default",
+    }
+
+
+def test_what_comes_out_the_same_is_not_listed(site: Story) -> None:
+    for done in (site.plan(SAME), site.run()):
+        assert writes(done, site.here) == set()
+        assert done.summary["written"] == 0
+    site.file.write_text(site.file.read_text())
+    said = site.sloth("run", str(site.file), "--yes", "-q")
+    assert (said.code, said.out) == (0, "")
+
+
+def test_each_write_says_where_it_is_made(site: Story) -> None:
+    planned = site.plan('\n\nstate.set("a", 1)\nio.open(HERE .. "/b", "w"):close()')
+    assert [event["loc"].rpartition("/")[2] for event in planned.of("program.wrote")] == [
+        "web.lua:3",
+        "web.lua:4",
+    ]
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        'state.set("a", 1)',
+        'stack.state.increment("a")',
+        'io.open(HERE .. "/a", "w"):close()',
+        'os.remove(HERE .. "/old")',
+        'stack.set_output("a", 1)',
+        'stack.delete_resource("custom", "left")',
+    ],
+)
+def test_a_write_alone_is_something_to_do(site: Story, write: str) -> None:
+    site.write(write)
+    planned = site.sloth("plan", str(site.file), "--detailed-exitcode")
+    assert planned.code == 3
+    assert " Plan: * 1 to write\n" in planned.out
+    ran = site.sloth("run", str(site.file), "--yes", "--detailed-exitcode")
+    assert ran.code == 3
+    assert "   * 1 written\n" in ran.out
+    assert "othing to do" not in planned.out + ran.out
+
+
+def test_what_is_written_and_put_back_is_listed(story: Story) -> None:
+    lua = 'state.set("lock", 1) state.set("lock", 2) state.delete("lock")'
+    assert writes(story.plan(lua), story.here) == {("key", "lock", "changed")}
+    ran = story.run()
+    told = [event["outcome"] for event in ran.of("program.wrote")]
+    assert told == ["created", "changed", "removed"]
+    assert ran.summary["written"] == 1
+
+
+def test_the_history_keeps_what_was_written_but_no_value(story: Story) -> None:
+    secret = "s3cr3t-of-nobody"
+    ran = story.run(f"""
+        state.set("token", "{secret}")
+        io.open(HERE .. "/a", "w"):write("{secret}"):close()
+    """)
+    shown = story.sloth("stack", "history", "web", "1")
+    assert f" + file {story.here}/a" in shown.out
+    assert " + key token" in shown.out
+    events = json.dumps(story.sloth("--json", "stack", "history", "web", "1").json)
+    assert "program.wrote" in events
+    for text in (ran.out, ran.err, shown.out, events):
+        assert secret not in text
+
+
+# What resources and a program do to the same files.
+
+
+def test_a_file_that_the_workflow_removed_is_made_again(story: Story) -> None:
+    lua = """
+        os.remove(HERE .. "/a")
+        file_ops.content({path = HERE .. "/a", content = "x"})
+    """
+    for _ in range(2):
+        [end] = story.plan(lua).of("resource.end")
+        assert end["follows"] == f"local/io:{story.here}/a"
+        assert story.run(lua).counts == {"created": 1}
+        assert (story.here / "a").read_text() == "x"
+
+
+def test_a_file_is_made_from_what_the_workflow_wrote(story: Story) -> None:
+    lua = """
+        io.open(HERE .. "/source", "wb"):write("a\\0\\xff {{ 1 + 1 }}"):close()
+        file_ops.copy({src = HERE .. "/source", dest = HERE .. "/copy"})
+        io.open(HERE .. "/source.j2", "w"):write("a {{ 1 + 1 }}"):close()
+        file_ops.template({src = HERE .. "/source.j2", dest = HERE .. "/rendered"})
+        file_ops.content({path = HERE .. "/base", content = "base"})
+        file_ops.copy({src = HERE .. "/base", dest = HERE .. "/twice"})
+        print(file_ops.read(HERE .. "/source.j2"), file_ops.exists(HERE .. "/source"))
+        os.remove(HERE .. "/source")
+        print(file_ops.exists(HERE .. "/source"))
+    """
+    planned = story.plan(lua, "-v")
+    assert planned.code == 0, planned
+    assert list(story.here.iterdir()) == []
+    ran = story.run()
+    said = [[event["text"] for event in done.of("log")] for done in (planned, ran)]
+    assert said == [["a {{ 1 + 1 }}\ttrue", "false"]] * 2
+    ends = [
+        {e["res"]: (e["outcome"], e["changes"][0]["new"]) for e in done.of("resource.end")}
+        for done in (planned, ran)
+    ]
+    assert ends[0] == ends[1]
+    assert (story.here / "copy").read_bytes() == b"a\0\xff {{ 1 + 1 }}"
+    assert (story.here / "rendered").read_text() == "a 2"
+    assert (story.here / "twice").read_text() == "base"
+
+
+def test_a_workflow_reads_what_resources_would_have_made(story: Story) -> None:
+    lua = """
+        file_ops.directory({path = HERE .. "/folder"})
+        io.open(HERE .. "/folder/own", "w"):write("in it"):close()
+        file_ops.content({path = HERE .. "/folder/conf", content = "one\\ntwo\\n"})
+        for line in io.lines(HERE .. "/folder/conf") do print(line) end
+        local file = io.open(HERE .. "/folder/conf", "a")
+        file:write("three\\n")
+        file:close()
+        print(io.open(HERE .. "/folder/conf"):read("a"))
+        file_ops.remove({path = HERE .. "/old"})
+        print(io.open(HERE .. "/old"))
+    """
+    (story.here / "old").write_text("old")
+    planned = story.plan(lua, "-v")
+    assert planned.code == 0, planned
+    ran = story.run()
+    said = [[event["text"] for event in done.of("log")] for done in (planned, ran)]
+    gone = f"nil\t{story.here}/old: No such file or directory\t2"
+    assert said == [["one", "two", "one\ntwo\nthree\n", gone]] * 2
+    assert (story.here / "folder/conf").read_text() == "one\ntwo\nthree\n"
+
+
+@pytest.mark.parametrize(
+    "reading",
+    [
+        'print(io.open(HERE .. "/a"):read("a"))',
+        'for line in io.lines(HERE .. "/a") do end',
+        'io.open(HERE .. "/a", "r+")',
+        'os.rename(HERE .. "/a", HERE .. "/b")',
+        'local f = io.open(HERE .. "/a", "a+") f:seek("set") print(f:read("a"))',
+        'local f = io.open(HERE .. "/a", "a") f:close() os.rename(HERE .. "/a", HERE .. "/b")',
+        'local f = io.open(HERE .. "/a", "a") f:close() print(file_ops.read(HERE .. "/a"))',
+        'file_ops.copy({src = HERE .. "/made", dest = HERE .. "/b"})',
+        'os.remove(HERE .. "/folder")',
+        'os.rename(HERE .. "/folder", HERE .. "/other")',
+    ],
+)
+def test_what_an_action_may_have_left_is_not_guessed(story: Story, reading: str) -> None:
+    (story.here / "a").write_text("as before")
+    (story.here / "folder").mkdir()
+    planned = story.plan(f'exec.run("true") {reading} state.set("after", 1)')
+    [end] = planned.of("task.end")
+    assert end["outcome"] == "unknown"
+    assert "web.lua:1 (" in end["unpredicted"]
+    assert ("key", "after", "created") not in writes(planned, story.here)
+
+
+def test_a_file_can_be_written_whatever_an_action_left_there(story: Story) -> None:
+    lua = """
+        exec.run("mkdir -p " .. HERE .. "/folder && echo 1 > " .. HERE .. "/log")
+        io.open(HERE .. "/folder/own", "w"):write("x"):close()
+        io.open(HERE .. "/log", "a"):write("2\\n"):close()
+    """
+    listed = {("file", "folder/own", "created"), ("file", "log", "created")}
+    assert writes(story.plan(lua), story.here) == listed
+    ran = story.run(lua)
+    assert ran.code == 0, ran
+    assert (story.here / "log").read_text() == "1\n2\n"
+
+
+# Files that a workflow does not close.
+
+
+def test_what_was_not_closed_is_written_when_the_task_ends(story: Story) -> None:
+    lua = """
+        FILE = io.open(HERE .. "/a", "w")
+        FILE:write("kept open")
+        task({name = "next", run = function()
+            print(io.open(HERE .. "/a"):read("a"))
+            FILE:write(", and more")
+        end})
+    """
+    ran = story.run(lua)
+    assert [event["text"] for event in ran.of("log")] == ["kept open"]
+    assert writes(ran, story.here) == {("file", "a", "created")}
+    assert (story.here / "a").read_text() == "kept open, and more"
+
+
+def test_what_a_stopped_task_did_not_close_is_written_too(story: Story) -> None:
+    lua = """
+        task({name = "slow", timeout = "300ms", run = function()
+            local file = io.open(HERE .. "/a", "w")
+            file:write("a part")
+            while true do end
+        end})
+    """
+    assert story.run(lua).code != 0
+    assert (story.here / "a").read_text() == "a part"
+
+
+def test_a_file_that_cannot_take_it_all_fails_its_task(story: Story) -> None:
+    ran = story.run('local f = io.open("/dev/full", "w") f:write("x")')
+    assert ran.code == 1
+    [told] = ran.of("diagnostic")
+    assert "/dev/full cannot be written: No space left on device" in told["detail"]
+
+
+# Where no call can be made.
+
+
+def test_a_file_written_from_a_callback_of_c_is_told(story: Story) -> None:
+    lua = """
+        ("x"):gsub("x", function() io.open(HERE .. "/a", "w"):close() end)
+        local path = HERE .. "/a"
+        local text = ("x"):gsub("x", function() return io.open(path):read("a") end)
+    """
+    for done in (story.plan(lua), story.run(lua)):
+        assert done.code == 0, done
+        assert {name for _, name, _ in writes(done, story.here)} == {"a"}
+
+
+def test_a_guard_removes_its_file_when_its_task_is_stopped(story: Story) -> None:
+    lua = """
+        task({name = "slow", timeout = "300ms", run = function()
+            local path = HERE .. "/lock"
+            io.open(path, "w"):close()
+            local guard <close> = setmetatable({}, {__close = function() os.remove(path) end})
+            goroutine.sleep(60)
+        end})
+    """
+    assert story.run(lua).code != 0
+    assert list(story.here.iterdir()) == []
+
+
+def test_a_type_of_the_workflow_writes_only_where_it_changes(story: Story) -> None:
+    lua = """
+        local note = resource.define({
+            type = "note",
+            observe = function(name)
+                local file = io.open(HERE .. "/" .. name)
+                return file and {text = file:read("a")} or nil
+            end,
+            create = function(name, properties)
+                io.open(HERE .. "/" .. name, "w"):write(properties.text):close()
+            end,
+        })
+        note({name = "a", text = "x"})
+    """
+    planned = story.plan(lua)
+    assert (planned.counts, writes(planned, story.here)) == ({"created": 1}, set())
+    ran = story.run()
+    assert (ran.counts, writes(ran, story.here)) == ({"created": 1}, set())
+    assert story.run().counts == {"unchanged": 1}
+    wrong = lua.replace('io.open(HERE .. "/" .. name)', 'io.open(HERE .. "/" .. name, "w")')
+    refused = story.run(wrong)
+    assert refused.code == 1
+    assert "io.open cannot be called by a function that observes note" in refused.out
