@@ -37,6 +37,7 @@ class Recorder:
     called: list[tuple[str, list[Value], str]] = field(default_factory=list)
     announced: list[tuple[str, list[Value]]] = field(default_factory=list)
     late: list[str] = field(default_factory=list)
+    failed: bool = False
 
     async def call(
         self, function: str, arguments: Sequence[Value], location: Location | None
@@ -52,6 +53,9 @@ class Recorder:
 
     def functions(self) -> Sequence[str]:
         return sorted(self.handlers)
+
+    def failing(self) -> None:
+        self.failed = True
 
     def wrote(self, path: str, location: Location | None) -> None:
         self.late.append(path)

@@ -229,6 +229,7 @@ def test_on_failure_is_given_the_error_and_the_task_still_fails(
         )
     assert bench.context.lines == [given]
     assert bench.context.called[0][1] == ["clean up"]
+    assert bench.context.failed
 
 
 def test_an_error_in_on_failure_is_said_and_the_first_error_stays(bench: Bench) -> None:

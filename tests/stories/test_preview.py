@@ -232,6 +232,25 @@ def test_a_person_says_no_and_nothing_is_changed(story: Story, answer: str) -> N
     assert list(story.here.iterdir()) == []
 
 
+def test_what_a_task_does_when_it_fails_is_announced_and_done(story: Story) -> None:
+    lua = """
+        task({name = "deploy", run = function()
+            file_ops.content({path = HERE .. "/a", content = "x"})
+            exec.run("exit 3")
+        end, on_failure = function()
+            exec.run("touch " .. HERE .. "/rolled-back")
+            file_ops.remove({path = HERE .. "/b"})
+        end})
+        task({name = "quiet", run = function() end, on_failure = function() end})
+    """
+    (story.here / "b").touch()
+    done = at_a_terminal(story, lua, "y")
+    assert " ? task deploy: its on_failure, should it fail" in done.out
+    assert "task quiet: " not in done.out
+    assert done.code == 1
+    assert sorted(p.name for p in story.here.iterdir()) == ["a", "rolled-back"]
+
+
 def test_without_a_terminal_it_wants_yes(story: Story) -> None:
     story.write(GUIDE)
     done = story.sloth("run", str(story.file))

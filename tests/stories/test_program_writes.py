@@ -165,13 +165,31 @@ def test_a_write_alone_is_something_to_do(site: Story, write: str) -> None:
     assert "othing to do" not in planned.out + ran.out
 
 
-def test_what_is_written_and_put_back_is_listed(story: Story) -> None:
-    lua = 'state.set("lock", 1) state.set("lock", 2) state.delete("lock")'
-    assert writes(story.plan(lua), story.here) == {("key", "lock", "changed")}
-    ran = story.run()
-    told = [event["outcome"] for event in ran.of("program.wrote")]
-    assert told == ["created", "changed", "removed"]
-    assert ran.summary["written"] == 1
+def test_what_is_written_and_put_back_is_kept_and_is_nothing_to_do(site: Story) -> None:
+    lua = """
+        state.set("lock", 1)
+        state.set("lock", 2)
+        stack.update_resource("custom", "known", {state = "failed", error = "broken"})
+        io.open(HERE .. "/scratch", "w"):write("x"):close()
+        os.remove(HERE .. "/scratch")
+        stack.update_resource("custom", "known", {state = "applied"})
+        state.delete("lock")
+    """
+    planned = site.plan(lua)
+    assert (writes(planned, site.here), planned.summary["written"]) == (set(), 0)
+    ran = site.run()
+    told = [(event["kind"], event["outcome"]) for event in ran.of("program.wrote")]
+    assert told == [
+        ("key", "created"),
+        ("key", "changed"),
+        ("registration", "changed"),
+        ("registration", "unchanged"),
+        ("key", "unchanged"),
+    ]
+    assert ran.summary["written"] == 0
+    again = site.sloth("run", str(site.file), "--yes")
+    assert "Nothing to do" in again.out
+    assert "Written by" not in again.out
 
 
 def test_the_history_keeps_what_was_written_but_no_value(story: Story) -> None:

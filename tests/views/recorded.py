@@ -277,6 +277,8 @@ PLAN: list[Event] = [
     wrote("key", "deploy\n ments", "changed", line=50, planned=True),
     wrote("stack_key", "last", "removed", line=51, planned=True),
     wrote("registration", "local/database:prod", "changed", line=52, planned=True),
+    TaskEnd(msg="", task="configure-nginx", on_failure=True),
+    TaskEnd(msg="", task="nothing-to-do", on_failure=True),
     TaskEnd(
         msg="", task="deploy", outcome="unknown", unpredicted="deploy.lua:12 (output of exec.run)"
     ),

@@ -88,12 +88,16 @@ class TaskStart(Event, frozen=True, kw_only=True, tag="task.start"):
 
 
 class TaskEnd(Event, frozen=True, kw_only=True, tag="task.end"):
-    """A task ended: ``outcome`` is ok, failed, blocked, skipped, cancelled or unknown."""
+    """A task ended: ``outcome`` is ok, failed, blocked, skipped, cancelled or unknown.
+
+    In a plan, ``on_failure`` says that the task does something more should it fail.
+    """
 
     outcome: str = "ok"
     ms: int = 0
     reason: str = ""
     unpredicted: str | None = None
+    on_failure: bool = False
 
 
 class ResourceStart(Event, frozen=True, kw_only=True, tag="resource.start"):
@@ -213,8 +217,9 @@ class ProgramWrote(Event, frozen=True, kw_only=True, tag="program.wrote"):
     """The workflow itself wrote, or in a plan would write, what is no resource and no output.
 
     ``kind`` is "file" (of the controller, with ``io`` or ``os``), "key" (of the database),
-    "stack_key" (of the stack alone) or "registration"; ``outcome`` is created, changed or
-    removed. Contents and values are never told: they may be anything.
+    "stack_key" (of the stack alone) or "registration"; ``outcome`` is created, changed,
+    removed, or unchanged where a run put back what it had found. Contents and values are
+    never told: they may be anything.
     """
 
     kind: str = ""

@@ -240,13 +240,20 @@ class TaskContext:
         self.results = results
         self.values = values
         self.refused: PlanStale | None = None
+        self._failed = False
         self._publish = publish
 
     async def call(
         self, function: str, arguments: Sequence[Value], location: Location | None
     ) -> Answer:
         """Performs a call of a module (``engine.program.Context.call``)."""
-        caller = Caller(task=self.task, attempt=self.attempt, function=function, location=location)
+        caller = Caller(
+            task=self.task,
+            attempt=self.attempt,
+            function=function,
+            location=location,
+            after_failure=self._failed,
+        )
         try:
             if self._check is not None:
                 self._check()
@@ -261,6 +268,10 @@ class TaskContext:
     def functions(self) -> Sequence[str]:
         """Returns the names of everything that can be called."""
         return self._calls.names()
+
+    def failing(self) -> None:
+        """Lets what comes now be what the task does after it has failed."""
+        self._failed = True
 
     def wrote(self, path: str, location: Location | None) -> None:
         """Takes note of a file that was written where no call could be made before."""

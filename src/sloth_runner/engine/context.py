@@ -12,12 +12,16 @@ from sloth_runner.core.values import State, Value
 
 
 class Caller(Struct, frozen=True, kw_only=True):
-    """The task attempt and the line that a call comes from; ``function`` is ``pkg.install``."""
+    """The task attempt and the line that a call comes from; ``function`` is ``pkg.install``.
+
+    ``after_failure``: it is a part of what the task does once it has failed.
+    """
 
     task: str
     attempt: int
     function: str
     location: Location | None = None
+    after_failure: bool = False
 
     @property
     def module(self) -> str:

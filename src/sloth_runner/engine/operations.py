@@ -134,7 +134,15 @@ class Operations:
         binding = _binding(action, caller)
         ordinal = self._ordinal(address, binding, caller)
         try:
-            plan.check(address, "action", binding, None, task=caller.task, ordinal=ordinal)
+            plan.check(
+                address,
+                "action",
+                binding,
+                None,
+                task=caller.task,
+                ordinal=ordinal,
+                after_failure=caller.after_failure,
+            )
         except PlanStale as error:
             locate(error, address, caller, "action")
             self._pipeline.counts.add("failed")

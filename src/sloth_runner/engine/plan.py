@@ -31,6 +31,7 @@ class Plan(Struct, kw_only=True):
     """What a preview found. ``open_tasks`` could not be predicted to their end.
 
     ``serial`` is the record's at the time: another one later means a new preview.
+    ``rescues`` are the tasks that do something when they fail, which cannot be predicted either.
     ``writes`` are kind and name of what the workflow itself would write: told, but not bound,
     since what it notes when something fails could be in no plan.
     ``shown`` are the planned changes, ``told`` what else was said: tasks, diagnostics.
@@ -39,6 +40,7 @@ class Plan(Struct, kw_only=True):
     serial: int
     operations: dict[tuple[str, str, int], Planned] = field(default_factory=dict)
     open_tasks: set[str] = field(default_factory=set)
+    rescues: set[str] = field(default_factory=set)
     writes: set[tuple[str, str]] = field(default_factory=set)
     shown: list[Event] = field(default_factory=list)
     told: list[Event] = field(default_factory=list)
@@ -62,13 +64,15 @@ class Plan(Struct, kw_only=True):
         task: str,
         ordinal: int = 0,
         disturbed: bool = False,
+        after_failure: bool = False,
     ) -> None:
         """Raises PlanStale unless the plan holds this operation, or its task was left open.
 
-        What was seen does not bind where this run has ``disturbed`` it before. Where the body
-        could not be predicted, nor could any task.
+        What a task does ``after_failure`` is left open where the plan said that it does
+        something then. What was seen does not bind where this run has ``disturbed`` it
+        before. Where the body could not be predicted, nor could any task.
         """
-        if self._left_open(task):
+        if self._left_open(task) or (after_failure and task in self.rescues):
             return
         planned = self.operations.get((str(address), values.checksum(desired), ordinal))
         if planned is None:

@@ -34,6 +34,7 @@ class TaskSpec(Struct, frozen=True, kw_only=True):
 
     ``timeout`` and ``retry_delay`` in seconds; ``retries`` is the number of attempts
     after the first; ``delegate_to`` is the host of its calls, None for the workflow's.
+    ``on_failure`` says that it has something to do when it fails, which no plan can predict.
     """
 
     name: str
@@ -44,6 +45,7 @@ class TaskSpec(Struct, frozen=True, kw_only=True):
     retries: int = 0
     retry_delay: float = 0.0
     tags: tuple[str, ...] = ()
+    on_failure: bool = False
     location: Location | None = None
 
 
@@ -113,6 +115,10 @@ class Context(Protocol):
 
     def functions(self) -> Sequence[str]:
         """Returns the dotted names of everything that ``call`` takes, for example "pkg.install"."""
+        ...
+
+    def failing(self) -> None:
+        """Says that the task has failed, and that what it does then begins (``on_failure``)."""
         ...
 
     def wrote(self, path: str, location: Location | None) -> None:

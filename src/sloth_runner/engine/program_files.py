@@ -22,9 +22,9 @@ from sloth_runner.engine.pipeline import Pipeline
 from sloth_runner.engine.program import Answer, Program, Unpredictable, reads
 from sloth_runner.engine.writes import ABSENT, FILE, Writes
 
-_UNSEEN = ("unseen", None)
+_UNSEEN: Value = ["unseen", None]
 """Stands for what nobody looked at, or nobody may."""
-_UNKNOWN = ("unknown", None)
+_UNKNOWN: Value = ["unknown", None]
 """Stands for what will be there and cannot be known."""
 
 
@@ -127,12 +127,10 @@ class ProgramFiles:
             after = await self._now(path, note)
             if note.before == after:
                 continue
-            if self._pipeline.preview is not None:
-                self._writes.foresee(FILE, path, note.caller, note.before, after)
-                continue
-            event = self._writes.event(FILE, path, note.caller, note.before, after)
-            await self._pipeline.recorder.emit(event)
-            self._writes.count(FILE, path, caller=note.caller)
+            if self._pipeline.preview is None:
+                event = self._writes.event(FILE, path, note.caller, note.before, after)
+                await self._pipeline.recorder.emit(event)
+            self._writes.note(FILE, path, note.caller, note.before, after)
 
     async def _note(self, path: str, caller: Caller) -> _Note:
         known = self._notes.get(path)
@@ -156,7 +154,7 @@ class ProgramFiles:
             return note.before
         except Unpredictable:
             return _UNKNOWN
-        return ABSENT if data is None else ("file", sha256(data))
+        return ABSENT if data is None else ["file", sha256(data)]
 
     async def _foresee(self, path: str, caller: Caller, *, needed: bool) -> dict[str, Value]:
         """Returns what a preview knows of a path, beside what the program wrote there itself.
@@ -193,7 +191,7 @@ class ProgramFiles:
             stat = await self._pipeline.machines.controller.stat(path, follow=True, digest=True)
         except HostError:  # the program will be told the same, in the way of Lua
             return _UNSEEN, None
-        return (ABSENT, None) if stat is None else ((stat.kind, stat.sha256), stat.kind)
+        return (ABSENT, None) if stat is None else ([stat.kind, stat.sha256], stat.kind)
 
 
 def _predicted(

@@ -118,12 +118,9 @@ class Registrations:
         self, address: Address, caller: Caller, before: Value, after: Value
     ) -> tuple[Event, ...]:
         """Returns the event of a write that is about to be made; a preview tells it at its end."""
-        name = str(address)
-        if self._pipeline.preview is not None:
-            self._writes.foresee(REGISTRATION, name, caller, before, after)
-            return ()
-        self._writes.count(REGISTRATION, name, caller=caller)
-        return (self._writes.event(REGISTRATION, name, caller, before, after),)
+        event = self._writes.event(REGISTRATION, str(address), caller, before, after)
+        self._writes.note(REGISTRATION, str(address), caller, before, after)
+        return () if self._pipeline.preview is not None else (event,)
 
     async def task_ended(self, task: str, *, failed: bool, reason: str | None) -> None:
         """Settles what the task registered and never marked: as the task itself ended."""

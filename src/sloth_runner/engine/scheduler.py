@@ -293,6 +293,9 @@ class Scheduler:
         unpredicted: str | None = None,
     ) -> None:
         self.ended.outcomes[task.name] = outcome
+        rescue = task.on_failure and self._preview is not None and outcome in ("ok", "unknown")
+        if rescue and self._preview is not None:
+            self._preview.rescues.add(task.name)
         await self._publish(
             TaskEnd(
                 msg=f"task {task.name} {outcome}",
@@ -303,6 +306,7 @@ class Scheduler:
                 ms=0 if began is None else int((time.monotonic() - began) * 1000),
                 reason=reason,
                 unpredicted=unpredicted,
+                on_failure=rescue,
             )
         )
 

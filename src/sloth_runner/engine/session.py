@@ -151,7 +151,7 @@ class Session:
                 plan.told.append(Warned(msg=f"{holder} is under way and may change all of this"))
             ended = await self._scheduled(workshop)
             await workshop.files.settle()
-            plan.shown.extend(workshop.writes.foreseen())
+            plan.shown.extend(workshop.writes.settle())
         finally:
             await workshop.close()
         if ended.complete and not ended.errors and stack.workflow == self.spec.file:
@@ -194,6 +194,7 @@ class Session:
             await settle_doubts(tools.recorder, tools.observations, tools.machines)
             ended = await self._scheduled(workshop)
             await workshop.files.settle()
+            workshop.writes.settle()
             orphans = await finish(workshop, ended, same_path=stack.workflow == self.spec.file)
         finally:
             await workshop.close()

@@ -15,7 +15,7 @@ from sloth_runner.engine.context import Caller
 from sloth_runner.engine.pipeline import Pipeline
 from sloth_runner.engine.program import Answer
 from sloth_runner.engine.registrations import Registrations
-from sloth_runner.engine.writes import OUTPUT, Writes
+from sloth_runner.engine.writes import ABSENT, OUTPUT, Writes
 
 MARKS = ("applied", "failed")
 
@@ -94,7 +94,7 @@ class StackCalls:
             run=self._recorder.run.number,
         )
         self._outputs[key] = stored
-        self._writes.count(OUTPUT, key, caller=caller)
+        self._writes.note(OUTPUT, key, caller, ABSENT, value)
         if self._pipeline.preview is not None:
             self._pipeline.preview.shown.append(event)
         else:
@@ -139,6 +139,7 @@ class StackCalls:
                 location=caller.location,
             )
         error = changes.get("error")
+        self._claims.seen.add((address, True))
         marked = await self._registrations.mark(
             address,
             state,

@@ -106,23 +106,23 @@ class StateCalls:
             new, answer = change(old)
             if not _same(key, old, new):
                 self._overlay.keys[(scope, key)] = new
-                self._writes.foresee(kind, key, caller, old, new)
+                self._writes.note(kind, key, caller, old, new)
             return Answer(value=answer)
 
-        def write(store: Store) -> tuple[Value, Sequence[Event]]:
+        def write(store: Store) -> tuple[tuple[Value, Value, Value], Sequence[Event]]:
             old = _stored(store, scope, key)
             new, answer = change(old)
             if _same(key, old, new):
-                return answer, ()
+                return (answer, old, new), ()
             if new is ABSENT:
                 store.kv_delete(scope, key)
             else:
                 store.kv_set(scope, key, new)
-            return answer, (self._writes.event(kind, key, caller, old, new),)
+            return (answer, old, new), (self._writes.event(kind, key, caller, old, new),)
 
-        answer, told = await self._recorder.write_and_tell(write)
+        (answer, old, new), told = await self._recorder.write_and_tell(write)
         if told:
-            self._writes.count(kind, key, caller=caller)
+            self._writes.note(kind, key, caller, old, new)
         return Answer(value=answer)
 
     async def _value(self, scope: str, key: str) -> Value:

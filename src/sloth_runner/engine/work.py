@@ -185,6 +185,7 @@ def _forbidden(item: Work, binding: Plan | None) -> SlothError | None:
                 item.seen,
                 task=item.caller.task,
                 disturbed=item.disturbed,
+                after_failure=item.caller.after_failure,
             )
     except SlothError as error:
         return error

@@ -5,6 +5,7 @@ or looked at for drift. But a plan lists them, a run that is bound to a plan say
 in it, and the record keeps what was written when.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -25,14 +26,14 @@ ABSENT: Final = object()
 """Where nothing is."""
 
 
-class _Foreseen(Struct):
+class _Write(Struct):
     caller: Caller
-    before: Value
-    after: Value
+    first: Value
+    last: Value
 
 
 class Writes:
-    """The writes of one run, or of one preview, where they add up until its end."""
+    """The writes of one run, or of one preview. What is put back by its end counts as nothing."""
 
     def __init__(
         self, counts: Counts, publish: Publish, *, preview: Plan | None, binding: Plan | None
@@ -41,45 +42,14 @@ class Writes:
         self._counts = counts
         self._publish = publish
         self._binding = binding
-        self._told: set[tuple[str, str]] = set()
-        self._foreseen: dict[tuple[str, str], _Foreseen] = {}
+        self._writes: dict[tuple[str, str], _Write] = {}
 
-    def foresee(self, kind: str, name: str, caller: Caller, before: Value, after: Value) -> None:
-        """Takes note of what a preview would write; the last value is what it comes to."""
-        known = self._foreseen.setdefault((kind, name), _Foreseen(caller, before, after))
-        known.after = after
-
-    def foreseen(self) -> list[Event]:
-        """Returns, and counts, what a preview found that would be written."""
-        found: list[Event] = []
-        for (kind, name), write in self._foreseen.items():
-            found.append(self.event(kind, name, write.caller, write.before, write.after))
-            self.count(kind, name, caller=write.caller)
-        return found
-
-    def event(
-        self, kind: str, name: str, caller: Caller, before: Value, after: Value
-    ) -> ProgramWrote:
-        """Returns the event of one write. What was written and put back counts as changed."""
-        outcome = "changed"
-        if (before is ABSENT) is not (after is ABSENT):
-            outcome = "created" if before is ABSENT else "removed"
-        return ProgramWrote(
-            msg=f"{kind.replace('_', ' ')} {name} {outcome}",
-            task=caller.task,
-            loc=caller.place,
-            kind=kind,
-            name=name,
-            outcome=outcome,
-            planned=self.preview is not None,
-        )
-
-    def count(self, kind: str, name: str, *, caller: Caller) -> None:
-        """Counts what was written, however often, once; warns where a plan did not hold it."""
-        if (kind, name) in self._told:
+    def note(self, kind: str, name: str, caller: Caller, before: Value, after: Value) -> None:
+        """Takes note of what was written, or in a preview would be; warns of the unforeseen."""
+        if (kind, name) in self._writes:
+            self._writes[(kind, name)].last = after
             return
-        self._told.add((kind, name))
-        self._counts.add(WRITTEN)
+        self._writes[(kind, name)] = _Write(caller, before, after)
         if self.preview is not None:
             self.preview.writes.add((kind, name))
         elif self._binding is not None and not self._binding.foresaw(kind, name, task=caller.task):
@@ -91,6 +61,38 @@ class Writes:
                     loc=caller.place,
                 )
             )
+
+    def event(
+        self, kind: str, name: str, caller: Caller, before: Value, after: Value
+    ) -> ProgramWrote:
+        """Returns the event of one write, which tells what is put back as unchanged."""
+        known = self._writes.get((kind, name))
+        if same(before if known is None else known.first, after):
+            outcome = "unchanged"
+        elif (before is ABSENT) is (after is ABSENT):
+            outcome = "changed"
+        else:
+            outcome = "created" if before is ABSENT else "removed"
+        return ProgramWrote(
+            msg=f"{kind.replace('_', ' ')} {name} {outcome}",
+            task=caller.task,
+            loc=caller.place,
+            kind=kind,
+            name=name,
+            outcome=outcome,
+            planned=self.preview is not None,
+        )
+
+    def settle(self) -> Sequence[Event]:
+        """At the end: counts what is other than before, and returns the events of a preview."""
+        told: list[Event] = []
+        for (kind, name), write in self._writes.items():
+            if same(write.first, write.last):
+                continue
+            self._counts.add(WRITTEN)
+            if kind != OUTPUT:  # it has an event of its own
+                told.append(self.event(kind, name, write.caller, write.first, write.last))
+        return told
 
 
 def same(before: Value, after: Value) -> bool:

@@ -78,7 +78,7 @@ class Declarations(Struct):
                 hint="every task has a name of its own",
             )
         when = fields.pop("when", None)
-        spec = TaskSpec(**fields, location=location)
+        spec = TaskSpec(**fields, on_failure="on_failure" in hooks, location=location)
         self.tasks[name] = Declared(spec=spec, hooks=dict(hooks), when=when)
 
 

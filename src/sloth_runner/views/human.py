@@ -187,6 +187,8 @@ class Human:
             self._outputs[event.key] = event
         elif isinstance(event, ProgramWrote):
             self._writes[(event.kind, event.name)] = event
+            if event.outcome == "unchanged":
+                self._writes.pop((event.kind, event.name))
         elif isinstance(event, Orphaned):
             self._orphans.append(host_prefix(event.host) + (event.res or ""))
 

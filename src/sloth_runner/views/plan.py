@@ -36,10 +36,13 @@ class PlanText(Struct, frozen=True, kw_only=True):
             for event in group:
                 yield from self.operation(event)
             yield line()
-        for section in (self.outputs(found.outputs.values()), self.writes(found.writes.values())):
+        for section in (
+            self.outputs(found.outputs.values()),
+            self.writes(found.writes.values()),
+            self._open(found),
+        ):
             if section:
                 yield from (*section, line())
-        yield from self._open(found.open_tasks)
         yield from self._orphans(found.orphans)
         yield line(" Plan: ", *self.totals(found, unchanged))
         final = sum(1 for event in found.all if event.undo)
@@ -143,18 +146,19 @@ class PlanText(Struct, frozen=True, kw_only=True):
         if event.undo and event.outcome != "ran":
             yield line(f"{_INDENT}", self.look.mark("failed"), f" {_undo(event.undo)}")
 
-    def _open(self, tasks: Sequence[TaskEnd]) -> Iterator[Line]:
-        if not tasks:
-            return
-        yield line(Span(" Not predicted", "bold"))
-        for task in tasks:
-            why = task.unpredicted or "it depends on what cannot be known yet"
-            at, space, rest = why.partition(" (")
-            past = clean(f"{self.place(at)}{space}{rest}")
-            yield line(
-                "   ", self.look.mark("unknown"), f" task {clean(task.task or '')}: past {past}"
-            )
-        yield line()
+    def _open(self, found: "_Found") -> Sequence[Line]:
+        told = [(task, self._past(task)) for task in found.open_tasks]
+        told += [(task, "its on_failure, should it fail") for task in found.rescues]
+        mark = self.look.mark("unknown")
+        lines = [
+            line("   ", mark, f" task {clean(task.task or '')}: {what}") for task, what in told
+        ]
+        return _section(" Not predicted", lines)
+
+    def _past(self, task: TaskEnd) -> str:
+        why = task.unpredicted or "it depends on what cannot be known yet"
+        at, space, rest = why.partition(" (")
+        return clean(f"past {self.place(at)}{space}{rest}")
 
     def _orphans(self, orphans: Sequence[Orphaned]) -> Iterator[Line]:
         if not orphans:
@@ -191,7 +195,13 @@ class _Found(Struct, kw_only=True):
     outputs: dict[str, StackOutput] = field(default_factory=dict)
     writes: dict[tuple[str, str], ProgramWrote] = field(default_factory=dict)
     open_tasks: list[TaskEnd] = field(default_factory=list)
+    failing: list[TaskEnd] = field(default_factory=list)
     orphans: list[Orphaned] = field(default_factory=list)
+
+    @property
+    def rescues(self) -> list[TaskEnd]:
+        """The tasks that change something, and do something more should they fail."""
+        return [t for t in self.failing if t.outcome == "unknown" or t.task in self.by_task]
 
     @classmethod
     def of(cls, events: Iterable[Event]) -> "_Found":
@@ -206,8 +216,11 @@ class _Found(Struct, kw_only=True):
                 found.writes[(event.kind, event.name)] = event
             elif isinstance(event, Orphaned):
                 found.orphans.append(event)
-            elif isinstance(event, TaskEnd) and event.outcome == "unknown":
-                found.open_tasks.append(event)
+            elif isinstance(event, TaskEnd):
+                if event.outcome == "unknown":
+                    found.open_tasks.append(event)
+                if event.on_failure:
+                    found.failing.append(event)
         return found
 
     @property

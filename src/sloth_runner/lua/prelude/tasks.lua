@@ -99,6 +99,7 @@ local function run_hooks(hooks, ctx, first, second, failed)
     return
   end
   if hooks.on_failure then
+    operate("on_failure", "failing")
     local ok, why = xpcall(S.functions[hooks.on_failure], S.diagnose, failed.value)
     if not ok then
       S.say("error", "on_failure of task " .. tostring(ctx.task) .. " failed: "
