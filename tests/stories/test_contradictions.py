@@ -23,3 +23,67 @@ def test_a_file_has_one_owner_of_its_content(story: Story, kind: str, first: str
     assert told["title"] == "two declarations of one thing"
     assert f"own the content of {story.here}/unit" in told["detail"]
     assert story.file.name in told["detail"] and ":1" in told["detail"]
+
+
+TREE = (
+    'file_ops.directory({path = HERE .. "/www", recurse = true, mode = "0750", file_mode = "0640"})'
+)
+
+
+@pytest.mark.parametrize("tree_first", [True, False])
+def test_a_file_in_a_recursive_directory_follows_it_from_the_first_run(
+    story: Story, tree_first: bool
+) -> None:
+    lines = [
+        'file_ops.content({path = HERE .. "/www/page", content = "x"})',
+        'file_ops.directory({path = HERE .. "/www/below"})',
+        'file_ops.copy({src = "page", dest = HERE .. "/www/below/copy"})',
+        'file_ops.content({path = HERE .. "/www-data", content = "x"})',
+    ]
+    (story.folder / "page").write_text("page")
+    (story.here / "www").mkdir()
+    lua = "\n".join([TREE, *lines] if tree_first else [*lines, TREE])
+    planned, ran = story.plan(lua), story.run()
+    assert ran.code == 0, ran
+    assert planned.counts == ran.counts
+    modes = {p.name: oct(p.stat().st_mode & 0o777) for p in story.here.rglob("*")}
+    assert modes == {
+        "www": "0o750",
+        "page": "0o640",
+        "below": "0o750",
+        "copy": "0o640",
+        "www-data": "0o644",
+    }
+    again = story.sloth("run", str(story.file), "--yes", "-q")
+    assert (again.code, again.out) == (0, "")
+
+
+@pytest.mark.parametrize("tree_first", [True, False])
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        (
+            'file_ops.content({path = HERE .. "/www/key", content = "x", mode = "0600"})',
+            "mode 0600",
+        ),
+        ('file_ops.directory({path = HERE .. "/www/below", mode = "0700"})', "mode 0700"),
+        (
+            'file_ops.directory({path = HERE .. "/www/a", recurse = true, file_mode = "0600"})',
+            "file_mode 0600",
+        ),
+    ],
+)
+def test_a_file_that_a_recursive_directory_wants_otherwise_is_refused(
+    story: Story, tree_first: bool, line: str, what: str
+) -> None:
+    (story.here / "www").mkdir()
+    lua = "\n".join([TREE, line] if tree_first else [line, TREE])
+    planned, ran = story.plan(lua), story.run()
+    for done in (planned, ran):
+        assert done.code != 0
+        [told] = done.of("diagnostic")
+        assert told["code"] == "SR1320"
+        assert what in told["detail"]
+        assert "web.lua:1" in told["detail"] and "web.lua:2" in told["detail"]
+    same = lua.replace("0600", "0640").replace("0700", "0750")
+    assert story.run(same).code == 0

@@ -129,6 +129,19 @@ class Resource(Declared):
         return None
 
     @property
+    def governing(self) -> bool:
+        """MAY: whether it decides for others; then ``governs`` is asked."""
+        return False
+
+    def governs(self, other: "Resource") -> Mapping[str, str]:
+        """MAY: parameters and values that this one wants of ``other``, something within it.
+
+        Where ``other`` leaves one of them open it is given that value; where it wants another,
+        the two contradict each other.
+        """
+        return {}
+
+    @property
     def tracked(self) -> tuple[str, ...]:
         """MAY: properties beside the desired ones whose recorded values drift is compared with."""
         return ()

@@ -1,5 +1,6 @@
 """Which line of the workflow speaks for which thing, and that no two disagree."""
 
+import dataclasses
 from collections.abc import Mapping
 
 from msgspec import Struct
@@ -11,8 +12,9 @@ from sloth_runner.engine.context import Caller
 
 
 class Claim(Struct, frozen=True):
-    """A declaration of this run: the resource and who declared it first."""
+    """A declaration of this run: what stands there, what it became, and who declared it first."""
 
+    declared: Resource
     resource: Resource
     caller: Caller
 
@@ -33,18 +35,25 @@ class Claims:
         self._claims: dict[Address, Claim] = {}
         self._whole: dict[tuple[str, str], Claim] = {}
         self._parts: dict[tuple[str, str], Claim] = {}
+        self._governors: dict[Address, Claim] = {}
         self.seen: set[tuple[Address, bool]] = set()
 
     def claim(self, host: str, resource: Resource, caller: Caller) -> Resource:
         """Notes that ``caller`` declares ``resource`` and returns what is to be ensured.
 
-        Raises ConflictError, naming both lines, when another line wants it otherwise, or
-        when one owns the whole content of a file and another the whole or a part of it.
+        Raises ConflictError, naming both lines, when another line wants it otherwise, when
+        one owns the whole content of a file and another the whole or a part of it, or when a
+        recursive directory holds it that wants it otherwise.
         """
         address = Address(host, resource.type, resource.name)
         claim = self._claims.get(address)
         if claim is not None and _retried(claim, caller):
             claim = None
+        declared = resource
+        if claim is not None and claim.declared == declared:
+            resource = claim.resource
+        else:
+            resource = self._governed(address, resource, caller)
         base, merged = self._refined.get(address, (None, None))
         if claim is None and merged is not None and resource == base:
             self.bases[address] = self.awaiting[address] = resource
@@ -62,7 +71,8 @@ class Claims:
                 )
             self.bases.setdefault(address, claim.resource)
             resource = refined
-        claim = Claim(resource, caller)
+        claim = Claim(declared, resource, caller)
+        self._govern(address, claim)
         self._claims[address] = claim
         self._check_whole(host, address, claim)
         self.seen.add((address, False))
@@ -83,6 +93,27 @@ class Claims:
         self.awaiting[address] = refined
         return claimed
 
+    def _governed(self, address: Address, resource: Resource, caller: Caller) -> Resource:
+        """Returns ``resource`` with what the things that hold it decide for it."""
+        for holder, claim in self._governors.items():
+            if holder.host == address.host and holder != address:
+                wanted = claim.resource.governs(resource)
+                _agree(address, resource, wanted, caller, claim.caller, caller)
+                lent = {name: v for name, v in wanted.items() if getattr(resource, name) is None}
+                if lent:
+                    resource = dataclasses.replace(resource, **lent)  # type: ignore[type-var]
+        return resource
+
+    def _govern(self, address: Address, claim: Claim) -> None:
+        """Refuses what decides for others where one of them wants it otherwise."""
+        if not claim.resource.governing:
+            return
+        self._governors[address] = claim
+        for held, known in self._claims.items():
+            if held.host == address.host and held != address:
+                wanted = claim.resource.governs(known.resource)
+                _agree(held, known.resource, wanted, known.caller, claim.caller, claim.caller)
+
     def _check_whole(self, host: str, address: Address, claim: Claim) -> None:
         path, part = claim.resource.path, claim.resource.part_of_file
         if path is None or part is None:
@@ -100,6 +131,27 @@ class Claims:
                 hint="put the line or block into the content, or use file_ops.template"
                 if part or other.resource.part_of_file
                 else "keep one of them",
+                effects=("this declaration was not applied",),
+            )
+
+
+def _agree(
+    address: Address,
+    resource: Resource,
+    wanted: Mapping[str, str],
+    inner: Caller,
+    outer: Caller,
+    caller: Caller,
+) -> None:
+    """Raises ConflictError where ``resource`` wants another value than what holds it."""
+    for name, value in wanted.items():
+        own = getattr(resource, name)
+        if own not in (None, value):
+            raise ConflictError(
+                f"{address} has {name} {own} at {inner.place}, and {value} by what is declared "
+                f"of all in its directory at {outer.place}",
+                location=caller.location,
+                hint="they would undo each other in every run: give both the same value",
                 effects=("this declaration was not applied",),
             )
 

@@ -35,7 +35,8 @@ class Directory(Resource):
     Missing parents are made as well, with its owner and mode 0755, and stay. With
     ``recurse``, everything below has the owner and group; directories have ``mode``, files
     ``file_mode``: two parameters, so that no file becomes executable by accident. Links are
-    never followed. A directory is removed only when it is empty, unless ``force`` is given.
+    never followed. What another line declares below follows it where that line leaves it
+    open, and is refused where it wants something else. A directory is removed only when it is empty, unless ``force`` is given.
 
     ```lua
     file_ops.directory({ path = "/tmp/sloth-sample/app/log", mode = "0750" })
@@ -150,6 +151,21 @@ class Directory(Resource):
     def _wanted(self, kind: str) -> dict[str, str]:
         mode = {"directory": self.mode, "link": None}.get(kind, self.file_mode)
         return set_only(mode=mode, owner=self.owner, group=self.group)
+
+    @property
+    def governing(self) -> bool:
+        return self.recurse and self.state == "present"
+
+    def governs(self, other: Resource) -> Mapping[str, str]:
+        """Wants of what is declared below what it sets there itself: it would undo the rest."""
+        below = (other.path or "").startswith(self.path.rstrip("/") + "/")
+        if not below or other.desired() is None:
+            return {}
+        inner = isinstance(other, Directory)
+        wanted = self._wanted("directory" if inner else "file")
+        if inner and other.governing:
+            wanted |= set_only(file_mode=self.file_mode)
+        return {name: value for name, value in wanted.items() if hasattr(other, name)}
 
     def plan_check(self, actual: State | None) -> None:
         kind = (actual or {}).get("kind", "directory")
