@@ -249,3 +249,22 @@ def test_a_task_reads_the_results_of_others(deployment: Deployment) -> None:
     deployment.task("two", two, "one")
     deployment.run()
     assert seen == [{"port": 80}]
+
+
+def test_a_task_that_fails_by_itself_is_counted_and_one_failure_only_once(
+    deployment: Deployment,
+) -> None:
+    async def raises(ctx: Ctx) -> None:
+        raise Failure("by itself")
+
+    async def fails(ctx: Ctx) -> None:
+        await ctx("test.cell", path=deployment.path("a"))
+
+    deployment.fault("a", "fail")
+    deployment.task("raises", raises)
+    deployment.task("fails", fails)
+    ran = deployment.run()
+    assert (ran.summary.failed, ran.summary.checked, ran.summary.exit) == (2, 1, 1)
+    deployment.drop("fails")
+    ran = deployment.run()
+    assert (ran.summary.failed, ran.summary.touched) == (1, False)

@@ -80,6 +80,8 @@ class Counts(Struct):
     """
 
     by_outcome: dict[str, int] = field(default_factory=dict)
+    failed_tasks: int = 0
+    """Those that failed by themselves, with no resource or action that did."""
 
     def add(self, outcome: str) -> None:
         """Counts one outcome."""
@@ -95,6 +97,12 @@ class Counts(Struct):
     def checked(self) -> int:
         """How many resources and actions there were."""
         return sum(self.by_outcome.values()) - self[WRITTEN]
+
+    @property
+    def told(self) -> dict[str, int]:
+        """What a summary and the record say of it."""
+        failed = self["failed"] + self.failed_tasks
+        return {**self.by_outcome, "failed": failed} if failed else dict(self.by_outcome)
 
     def __getitem__(self, outcome: str) -> int:
         return self.by_outcome.get(outcome, 0)

@@ -18,6 +18,7 @@ from sloth_runner.core.errors import (
 from sloth_runner.core.events import Event, ProgramLoaded, TaskEnd, TaskStart, Warned
 from sloth_runner.core.values import Value
 from sloth_runner.engine.calls import Calls, TaskContext
+from sloth_runner.engine.context import Counts
 from sloth_runner.engine.diagnostics import diagnose
 from sloth_runner.engine.graph import Graph, closed
 from sloth_runner.engine.plan import Plan
@@ -51,6 +52,7 @@ class Scheduler:
         calls: Calls,
         recorder: Recorder,
         registrations: Registrations,
+        counts: Counts,
         stop: Stop,
         preview: Plan | None,
         on_loaded: Callable[[Graph], None],
@@ -60,6 +62,7 @@ class Scheduler:
         self._calls = calls
         self._recorder = recorder
         self._registrations = registrations
+        self._counts = counts
         self._stop = stop
         self._preview = preview
         self._on_loaded = on_loaded
@@ -274,6 +277,8 @@ class Scheduler:
 
     async def _fail(self, task: TaskSpec, error: SlothError, began: float) -> None:
         self.ended.errors.append(error)
+        if not error.facts.keys() & {"resource", "action"}:
+            self._counts.failed_tasks += 1
         blocked = sorted(self._blocked_by(task.name))
         await self._publish(diagnose(error, task=task.name, blocked=blocked))
         await self._end(task, "failed", began=began, reason=error.said)

@@ -201,7 +201,7 @@ class Session:
         counts = tools.counts
         summary = self._summary(counts, ended, orphaned=orphans, touched=tools.counts.touched)
         await tools.recorder.emit(summary)
-        return summary, dict(counts.by_outcome)
+        return summary, counts.told
 
     async def _end(
         self, journal: Journal, stack: Stack, run: Run, result: str, counts: dict[str, int]
@@ -359,7 +359,7 @@ class Session:
     ) -> Summary:
         result, code = _result(ended, touched=touched)
         blocked = sum(1 for outcome in ended.outcomes.values() if outcome == "blocked")
-        known = {name: counts[name] for name in _COUNTED}
+        known = {name: counts.told.get(name, 0) for name in _COUNTED}
         told = ", ".join(f"{n} {name}" for name, n in known.items() if n)
         return Summary(
             msg=": ".join(filter(None, (result, told))),

@@ -197,6 +197,7 @@ class Workshop(Struct, frozen=True, kw_only=True):
             calls=calls,
             recorder=recorder,
             registrations=registrations,
+            counts=tools.counts,
             stop=pipeline.stop,
             preview=pipeline.preview,
             on_loaded=loaded,

@@ -36,7 +36,8 @@ class Directory(Resource):
     ``recurse``, everything below has the owner and group; directories have ``mode``, files
     ``file_mode``: two parameters, so that no file becomes executable by accident. Links are
     never followed. What another line declares below follows it where that line leaves it
-    open, and is refused where it wants something else. A directory is removed only when it is empty, unless ``force`` is given.
+    open, and is refused where it wants something else. A directory is removed only when it
+    is empty, unless ``force`` is given.
 
     ```lua
     file_ops.directory({ path = "/tmp/sloth-sample/app/log", mode = "0750" })
