@@ -220,3 +220,16 @@ def test_a_stop_while_a_failed_task_ends_its_commands_still_waits_for_them(story
     done = running.wait(10)
     assert (story.here / "end").exists()
     assert (done.code, in_doubt(story)) == (8, 0)
+
+
+def test_a_task_that_is_too_slow_says_which_call_it_waited_for(story: Story) -> None:
+    ran = story.run("""
+        task({name = "slow", timeout = "200ms", run = function()
+            file_ops.content({path = HERE .. "/a", content = "x"})
+            exec.run("sleep 30")
+        end})
+    """)
+    [told] = ran.of("diagnostic")
+    assert (told["code"], told["facts"]) == ("SR2009", {"during": "exec.run"})
+    assert told["loc"].endswith("web.lua:4")
+    assert (ran.code, ran.summary["failed"]) == (1, 1)

@@ -1,5 +1,6 @@
 """The context of a task: turns the calls of a program into work for the engine."""
 
+import asyncio
 import contextlib
 import posixpath
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -240,6 +241,8 @@ class TaskContext:
         self.results = results
         self.values = values
         self.refused: PlanStale | None = None
+        self.cut_off: Caller | None = None
+        """The first call that was still under way when the task was ended from outside."""
         self._failed = False
         self._publish = publish
 
@@ -258,6 +261,9 @@ class TaskContext:
             if self._check is not None:
                 self._check()
             return await self._calls.call(caller, self.host, arguments)
+        except asyncio.CancelledError:
+            self.cut_off = self.cut_off or caller
+            raise
         except SlothError as error:
             if error.location is None:
                 error.location = location

@@ -250,11 +250,7 @@ class Scheduler:
             async with asyncio.timeout(task.timeout):
                 result = await running
         except TimeoutError:
-            raise TaskTimedOut(
-                f"task {task.name!r} did not end within {task.timeout:g} s",
-                location=task.location,
-                hint="raise the task's timeout, or find out what it waits for",
-            ) from None
+            raise _timed_out(task, context) from None
         if context.refused is not None:
             raise context.refused
         return result
@@ -277,7 +273,8 @@ class Scheduler:
 
     async def _fail(self, task: TaskSpec, error: SlothError, began: float) -> None:
         self.ended.errors.append(error)
-        if not error.facts.keys() & {"resource", "action"}:
+        cut_off = "during" in error.facts and self._counts["failed"]  # an operation, and counted
+        if not cut_off and not error.facts.keys() & {"resource", "action"}:
             self._counts.failed_tasks += 1
         blocked = sorted(self._blocked_by(task.name))
         await self._publish(diagnose(error, task=task.name, blocked=blocked))
@@ -320,6 +317,17 @@ class Scheduler:
             self._preview.told.append(event)
         else:
             await self._recorder.emit(event)
+
+
+def _timed_out(task: TaskSpec, context: TaskContext) -> TaskTimedOut:
+    """Returns the error of a task that was too slow, with the call that was under way."""
+    call = context.cut_off
+    return TaskTimedOut(
+        f"task {task.name!r} did not end within {task.timeout:g} s",
+        location=call.location if call and call.location else task.location,
+        hint="raise the task's timeout, or find out what it waits for",
+        facts={"during": call.function} if call else {},
+    )
 
 
 def _because(task: TaskSpec, outcomes: Mapping[str, str]) -> str:
