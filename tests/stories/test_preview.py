@@ -5,6 +5,7 @@ import pty
 import select
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -190,9 +191,16 @@ def test_time_and_random_numbers_are_those_of_the_plan(story: Story) -> None:
 def at_a_terminal(story: Story, lua: str, *answers: str) -> Done:
     """Runs the workflow with a person at a terminal, who answers each question in turn."""
     story.write(lua)
+    return typed(story, "run", str(story.file), answers=answers)
+
+
+def typed(
+    story: Story, *argv: str, answers: Sequence[str], question: str = "Apply this plan?"
+) -> Done:
+    """Gives a command at a terminal, and an answer each time that it asks."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [SLOTH, "--db", story.db, "--color", "never", "run", story.file],
+        [SLOTH, "--db", story.db, "--color", "never", *argv],
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
@@ -211,7 +219,7 @@ def at_a_terminal(story: Story, lua: str, *answers: str) -> Done:
             if not data:
                 break
             shown += data
-            if left and shown.count(b"Apply this plan?") > len(answers) - len(left):
+            if left and shown.count(question.encode()) > len(answers) - len(left):
                 os.write(ours, left.pop(0).encode() + b"\n")
     code = process.wait(10)
     os.close(ours)
@@ -249,6 +257,15 @@ def test_what_a_task_does_when_it_fails_is_announced_and_done(story: Story) -> N
     assert "task quiet: " not in done.out
     assert done.code == 1
     assert sorted(p.name for p in story.here.iterdir()) == ["a", "rolled-back"]
+
+
+def test_a_stack_is_kept_when_a_person_says_so(story: Story) -> None:
+    story.run('file_ops.content({path = HERE .. "/a", content = "x"})')
+    done = typed(story, "stack", "delete", "web", answers=["n"], question="Delete the record?")
+    assert done.code == 8
+    assert done.out.endswith(" The stack was kept; nothing was changed.\r\n")
+    assert "error" not in done.out
+    assert [row["address"] for row in story.sloth("stack", "resources", "web", "--json").json]
 
 
 def test_without_a_terminal_it_wants_yes(story: Story) -> None:

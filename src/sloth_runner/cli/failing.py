@@ -49,7 +49,9 @@ def explained(error: BaseException, settings: "Settings", argv: Sequence[str]) -
 def report(error: "SlothError", settings: "Settings") -> None:
     """Writes an error as help to standard error."""
     from sloth_runner.cli.pages import Pages
+    from sloth_runner.core.errors import Cancelled
     from sloth_runner.core.events import Diagnostic
+    from sloth_runner.views.report import declined
 
     pages = Pages(settings)
     diagnostic = Diagnostic(
@@ -62,6 +64,9 @@ def report(error: "SlothError", settings: "Settings") -> None:
         effects=error.effects,
         traceback=error.traceback,
     )
+    if error.code == Cancelled.code:
+        pages.talk(declined(diagnostic))
+        return
     for one in pages.report().one(diagnostic):
         pages.talk(one)
 

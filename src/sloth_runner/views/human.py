@@ -30,7 +30,7 @@ from sloth_runner.core.events import (
 )
 from sloth_runner.views.phrases import counts_line
 from sloth_runner.views.plan import PlanText
-from sloth_runner.views.report import Report
+from sloth_runner.views.report import Report, declined, sentence
 from sloth_runner.views.text import Line, Look, Span, clean, line
 from sloth_runner.views.words import count, duration, host_prefix
 
@@ -151,7 +151,7 @@ class Human:
         elif isinstance(event, Warned):
             self._warn(event)
         elif isinstance(event, LockWait):
-            self.page.talk(line(f" {_sentence(event.msg)}"))
+            self.page.talk(line(f" {sentence(event.msg)}"))
         elif isinstance(event, Recovered):
             self.page.talk(line(f" recovered: {clean(event.msg)}"))
         elif not self.applying:
@@ -230,10 +230,9 @@ class Human:
     def _report(self, summary: Summary) -> None:
         """Writes the failures in full, after everything else, and how to go on."""
         talk = self.page.talk
-        declined = [f for f in self._failures if f.code == Cancelled.code]
-        for failure in declined:
-            why = "; ".join(map(clean, (failure.detail, *failure.effects)))
-            talk(line(f" {_sentence(why)}."))
+        for failure in self._failures:
+            if failure.code == Cancelled.code:
+                talk(declined(failure))
         failures = [f for f in self._failures if f.code != Cancelled.code]
         if not failures:
             return
@@ -306,11 +305,6 @@ def nothing_to_do(summary: Summary) -> str:
     checked = count(summary.checked - summary.skipped, "resource")
     spent = duration(summary.seconds)
     return f"Nothing to do: {checked} checked in {spent}, all as declared{skipped}."
-
-
-def _sentence(text: str) -> str:
-    shown = clean(text)
-    return shown[:1].upper() + shown[1:]
 
 
 WORKING = (ResourceStart, ResourceProgress, ResourceEnd, TaskStart, TaskEnd, ProgramLoaded)

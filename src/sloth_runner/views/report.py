@@ -28,6 +28,17 @@ _WIDEST = 200
 _OUTPUTS = ("stderr", "stdout")
 
 
+def sentence(text: str) -> str:
+    """Returns text that came from anywhere as the beginning of a sentence."""
+    shown = clean(text)
+    return shown[:1].upper() + shown[1:]
+
+
+def declined(failure: Diagnostic) -> Line:
+    """Returns what is said where a person decided: that is no failure."""
+    return line(f" {sentence('; '.join((failure.detail, *failure.effects)))}.")
+
+
 def _no_source(_: str) -> None:
     return None
 
