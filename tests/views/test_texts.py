@@ -80,7 +80,7 @@ def test_counts_and_values() -> None:
     assert count(1200, "line") == "1,200 lines"
     assert value("0644") == '"0644"'
     assert value(None) == "(absent)"
-    assert value("sha256:" + "ab" * 32) == "sha256:abababababab…"
+    assert value("sha256:" + "ab" * 32) == "sha256:abababababab..."
 
 
 @pytest.mark.parametrize(

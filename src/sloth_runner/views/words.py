@@ -15,7 +15,7 @@ def value(item: Value) -> str:
     if item == _SENSITIVE:
         return _SENSITIVE
     if isinstance(item, str) and item.startswith(HASH) and len(item) > 24:
-        return f"{item[: len(HASH) + 12]}…"
+        return f"{item[: len(HASH) + 12]}..."
     return clean(values.encode(item))
 
 
