@@ -16,9 +16,6 @@ from sloth_runner.core.errors import (
     Cancelled,
     SlothError,
     TimedOut,
-    Unreachable,
-    UsageError,
-    WorkflowError,
 )
 from sloth_runner.core.events import LockWait, Orphaned, StreamStart, Summary, Warned
 from sloth_runner.core.record import Holder, Run, Stack, StackStatus, now
@@ -35,6 +32,7 @@ from sloth_runner.engine.program import RunSpec, random_seed
 from sloth_runner.engine.recover import settle_doubts
 from sloth_runner.engine.scheduler import Ended
 from sloth_runner.engine.stopping import OnStop, Stop, interrupting, stoppable
+from sloth_runner.engine.summary import summarise
 from sloth_runner.engine.workshop import LoadProgram, Settings, Tools, Workshop
 from sloth_runner.state.database import is_there
 from sloth_runner.state.journal import Journal
@@ -97,9 +95,10 @@ class Session:
         plan, ended, counts = await self._preview(journal, stack)
         for event in [*plan.shown, *plan.told]:
             self.bus.publish(event)
-        summary = self._summary(
+        summary = summarise(
             counts,
             ended,
+            self._seconds(),
             unknown=len(plan.open_tasks),
             orphaned=sum(isinstance(event, Orphaned) for event in plan.told),
         )
@@ -199,7 +198,9 @@ class Session:
         finally:
             await workshop.close()
         counts = tools.counts
-        summary = self._summary(counts, ended, orphaned=orphans, touched=tools.counts.touched)
+        summary = summarise(
+            counts, ended, self._seconds(), orphaned=orphans, touched=counts.touched
+        )
         await tools.recorder.emit(summary)
         return summary, counts.told
 
@@ -344,71 +345,15 @@ class Session:
                 )
             )
 
+    def _seconds(self) -> float:
+        return time.monotonic() - self.began
+
     def _waiting(self, holder: Holder | None) -> None:
         name = f"{holder.who}, pid {holder.pid}" if holder else "another process"
         self.bus.publish(LockWait(msg=f"waiting for the stack, held by {name}", holder=name))
 
-    def _summary(
-        self,
-        counts: Counts,
-        ended: Ended,
-        *,
-        unknown: int = 0,
-        orphaned: int = 0,
-        touched: bool = False,
-    ) -> Summary:
-        result, code = _result(ended, touched=touched)
-        blocked = sum(1 for outcome in ended.outcomes.values() if outcome == "blocked")
-        known = {name: counts.told.get(name, 0) for name in _COUNTED}
-        told = ", ".join(f"{n} {name}" for name, n in known.items() if n)
-        return Summary(
-            msg=": ".join(filter(None, (result, told))),
-            level="error" if code else "info",
-            **known,  # type: ignore[arg-type]  # counts by the names of the fields
-            unknown=unknown,
-            blocked=blocked,
-            orphaned=orphaned,
-            exit=code,
-            seconds=round(time.monotonic() - self.began, 3),
-            result=result,
-            checked=counts.checked,
-            touched=touched,
-        )
-
 
 _STATUS: dict[str, StackStatus] = {"ok": "applied", "cancelled": "cancelled"}
-_COUNTED = (
-    "created",
-    "changed",
-    "unchanged",
-    "removed",
-    "ran",
-    "written",
-    "failed",
-    "carried",
-    "skipped",
-)
-
-
-def _result(ended: Ended, *, touched: bool) -> tuple[str, int]:
-    """Returns how a run ended, in a word and as an exit code."""
-    errors = ended.errors
-    if not errors:
-        return ("cancelled", 8) if "cancelled" in ended.outcomes.values() else ("ok", 0)
-    codes = {error.exit_code for error in errors}
-    for error in errors:
-        if isinstance(error, TimedOut):
-            return "timeout", 9
-        if isinstance(error, Cancelled):
-            return "cancelled", 8
-    if all(isinstance(error, UsageError | WorkflowError) for error in errors):
-        return "failed", 1 if touched else 2
-    if all(isinstance(error, Unreachable) for error in errors):
-        return "failed", 4
-    for code in (6, 7, 5):
-        if code in codes:
-            return "failed", code
-    return "failed", 1
 
 
 def _running(stack: Stack) -> Stack:
