@@ -147,3 +147,22 @@ def test_a_thing_without_properties_that_is_gone_has_drifted(sloth: Sloth) -> No
     assert sloth("stack", "drift", "web", "--json").json["missing"] == ["local/mark:here"]
     assert sloth("stack", "drift", "web", "--fix").code == 0
     assert (sloth.folder / "here").exists()
+
+
+def test_what_a_failed_run_left_is_drift_until_it_is_as_declared(sloth: Sloth) -> None:
+    path = sloth.folder / "a"
+    flow = sloth.write(
+        f'file_ops.content({{ path = "{path}", content = "declared\\n", validate = "grep -q ok %s" }})'
+    )
+    good = sloth.write(f'file_ops.content({{ path = "{path}", content = "declared\\n" }})', "good")
+    assert sloth("run", "web", "-f", good, "--yes").code == 0
+    path.write_text("by hand\n")
+    assert sloth("run", "web", "-f", flow, "--yes").code == 1
+    assert path.read_text() == "by hand\n"
+    for _ in range(2):
+        told = sloth("stack", "drift", "web", "--json").json
+        assert [one["address"] for one in told["drifted"]] == [f"local/file:{path}"]
+        assert [c["property"] for c in told["drifted"][0]["changes"]] == ["content"]
+        assert states(sloth) == ["failed"]
+    path.write_text("declared\n")
+    assert sloth("stack", "drift", "web", "--json").json["drifted"] == []

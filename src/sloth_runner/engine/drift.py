@@ -198,12 +198,15 @@ class Drift:
     ) -> bool:
         sensitive = resource.sensitive_beside(seen)
         changes = _differences(row, resource, seen, sensitive, tools.recorder.seal)
-        missing = seen is None and row.actual is not None
+        failed = row.state == "failed"
+        wanted = resource.desired() if failed else row.actual
+        missing = seen is None and wanted is not None
         tools.counts.add("drifted" if changes or missing else "unchanged")
         if not changes and not missing:
             if row.drift or row.state == "drift":
+                state = "failed" if failed else "applied"
                 await tools.recorder.put(
-                    structs.replace(row, state="applied", drift=(), drift_since=None)
+                    structs.replace(row, state=state, drift=(), drift_since=None)
                 )
             return False
         since = row.drift_since or now()
@@ -219,7 +222,12 @@ class Drift:
         )
         (report.missing if missing else report.drifted).append(event)
         await tools.recorder.put(
-            structs.replace(row, state="drift", drift=change_data(changes), drift_since=since),
+            structs.replace(
+                row,
+                state="failed" if failed else "drift",
+                drift=change_data(changes),
+                drift_since=since,
+            ),
             event,
         )
         return True
@@ -316,7 +324,13 @@ def _differences(
     sensitive: frozenset[str],
     seal: Seal,
 ) -> tuple[ChangeItem, ...]:
-    """Returns what is recorded (old) against what is there (new), property by property."""
+    """Returns what is recorded (old) against what is there (new), property by property.
+
+    What failed has no state that anybody wanted: there it is what is declared that counts.
+    """
+    if row.state == "failed" and not row.registered:
+        changes = tuple(Change(c.property, c.new, c.old) for c in resource.diff(seen).changes)
+        return redacted(Diff("change", changes), sensitive, {})
     if row.registered:
         return tuple(
             ChangeItem(path=c.property, old=c.new, new=c.old) for c in resource.diff(seen).changes
