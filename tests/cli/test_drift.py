@@ -151,10 +151,9 @@ def test_a_thing_without_properties_that_is_gone_has_drifted(sloth: Sloth) -> No
 
 def test_what_a_failed_run_left_is_drift_until_it_is_as_declared(sloth: Sloth) -> None:
     path = sloth.folder / "a"
-    flow = sloth.write(
-        f'file_ops.content({{ path = "{path}", content = "declared\\n", validate = "grep -q ok %s" }})'
-    )
-    good = sloth.write(f'file_ops.content({{ path = "{path}", content = "declared\\n" }})', "good")
+    declared = f'path = "{path}", content = "declared\\n"'
+    flow = sloth.write(f'file_ops.content({{ {declared}, validate = "grep -q ok %s" }})')
+    good = sloth.write(f"file_ops.content({{ {declared} }})", "good")
     assert sloth("run", "web", "-f", good, "--yes").code == 0
     path.write_text("by hand\n")
     assert sloth("run", "web", "-f", flow, "--yes").code == 1

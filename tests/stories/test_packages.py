@@ -302,6 +302,43 @@ def test_what_a_killed_dpkg_left_half_done_is_finished(host: Machine) -> None:
     assert version(host, "hello") == "2.10-3"
 
 
+def test_what_was_killed_while_it_was_unpacked_is_unpacked_again(host: Machine) -> None:
+    host.sh("apt-get -qy install tree; rm /usr/bin/tree")
+    status = host.read("/var/lib/dpkg/status")
+    head, at, rest = status.partition("Package: tree\n")
+    broken = rest.replace("install ok installed", "install reinstreq half-installed", 1)
+    host.write("/var/lib/dpkg/status", head + at + broken)
+    assert version(host, "tree") == "half-installed"
+    ran = summary(host, 'pkg.install({names = {"tree", "hello"}})')
+    assert (ran["created"], ran["changed"]) == (1, 1)
+    assert host.sh("tree --version").returncode == 0
+    assert version(host, "tree")[0].isdigit()
+
+
+def test_what_happens_to_packages_that_nobody_named_is_in_the_plan_and_in_the_history(
+    host: Machine,
+) -> None:
+    host.sh("apt-get -qy purge libjq1 libonig5")
+    lua = 'pkg.install({names = {"jq", "tree"}})'
+    told = "also installs libjq1, libonig5"
+    assert told in sloth(host, lua, "plan").stdout
+    assert told in sloth(host, lua).stdout
+    assert told in host.sloth("--db", DB, "stack", "history", "story", "1").stdout
+    host.sh("apt-get -qy install hello")
+    lua = 'pkg.install({name = "sloth-conflict", allow_removal = true})'
+    assert "also removes hello" in sloth(host, lua, "plan").stdout
+    assert "also removes hello" in sloth(host, lua).stdout
+    assert version(host, "hello") == "unknown" or not version(host, "hello")[0].isdigit()
+
+
+def test_every_name_that_fails_is_explained(host: Machine) -> None:
+    lua = 'pkg.install({names = {"nonesuch-a", "helo", "tree"}})'
+    done = sloth(host, lua, check=False)
+    assert "no package named nonesuch-a" in done.stderr
+    assert "no package named helo" in done.stderr
+    assert "similar: hello" in done.stderr
+
+
 def test_what_is_on_hold_is_not_changed(host: Machine) -> None:
     host.sh("apt-get -qy install sloth-pin=1.0-1")
     held = 'pkg.hold({names = {"sloth-pin", "tree"}})'

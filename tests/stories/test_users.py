@@ -220,3 +220,72 @@ def test_an_ordinary_user_is_told_that_root_is_needed(host: Machine) -> None:
         assert done.returncode == 1
         assert "run as root" in done.stderr
         assert "effect" in done.stderr
+
+
+def test_a_home_that_could_not_be_made_is_made_by_the_next_run(host: Machine) -> None:
+    lua = 'user.create({name = "ada", home = "/srv/homes/ada"})'
+    host.sh("mkdir -p /srv/homes; mount -t tmpfs -o ro none /srv/homes")
+    try:
+        assert summary(host, lua, check=False)["failed"] == 1
+        host.sh("mount -o remount,rw /srv/homes")
+        assert summary(host, lua)["changed"] == 1
+        assert host.sh("stat -c %U /srv/homes/ada/.profile").stdout == "ada\n"
+        assert sloth(host, lua, "run", "--yes", "-q").stdout == ""
+    finally:
+        host.sh("umount /srv/homes; rmdir /srv/homes")
+
+
+def test_a_user_that_was_there_without_a_home_gets_none(host: Machine) -> None:
+    host.sh("useradd --no-create-home ada")
+    assert summary(host, 'user.create({name = "ada", comment = "Ada"})')["changed"] == 1
+    assert host.sh("test -e /home/ada", check=False).returncode == 1
+
+
+def test_what_goes_with_a_user_is_in_the_plan(host: Machine) -> None:
+    host.sh("useradd --create-home ada")
+    lua = 'user.remove({name = "ada", remove_home = true})'
+    told = "also removes its group ada and its home /home/ada"
+    assert told in sloth(host, lua, "plan").stdout
+    assert told in sloth(host, lua).stdout
+    assert host.sh("getent group ada", check=False).returncode == 2
+
+
+def test_a_home_that_holds_more_than_its_user_is_not_removed(host: Machine) -> None:
+    host.sh("""
+        useradd --create-home ada; useradd --no-create-home -d /home/ada/shared appuser
+        mkdir -p /home/ada/mount /srv/precious; touch /srv/precious/file
+        mount --bind /srv/precious /home/ada/mount
+    """)
+    lua = 'user.remove({name = "ada", remove_home = true})'
+    try:
+        for words in (("plan",), ("run", "--yes")):
+            done = sloth(host, lua, *words, check=False)
+            assert "/home/ada/mount is a mount point" in done.stdout + done.stderr
+    finally:
+        host.sh("umount /home/ada/mount")
+    assert "/home/ada/shared is the home of appuser too" in sloth(host, lua, check=False).stderr
+    assert host.sh("id -un ada && ls /srv/precious").stdout == "ada\nfile\n"
+
+
+def test_an_interrupted_change_of_a_number_is_finished(host: Machine) -> None:
+    # A run that died on the way: the files are handed over before the number changes.
+    host.sh("""
+        useradd --create-home --uid 4801 ada; touch /home/ada/one /home/ada/two
+        chown ada /home/ada/two
+        ln -s /etc/hostname /home/ada/link; chown -h ada /home/ada/link
+        touch /home/ada/other; chown 4805 /home/ada/other
+        chown 4802 /home/ada /home/ada/one
+    """)
+    assert summary(host, 'user.create({name = "ada", uid = 4802})')["changed"] == 1
+    owners = host.sh("cd /home/ada && stat -c '%n %u' . one two link other").stdout
+    assert owners == ". 4802\none 4802\ntwo 4802\nlink 4802\nother 4805\n"
+    assert host.sh("stat -c %u /etc/hostname").stdout == "0\n"
+
+
+def test_a_number_that_cannot_change_leaves_the_files_where_they_are(host: Machine) -> None:
+    host.sh("useradd --create-home --uid 4801 ada")
+    host.sh("setsid runuser -u ada sleep 60 >/dev/null 2>&1 & sleep 0.3")
+    lua = 'user.create({name = "ada", uid = 4802})'
+    assert "has processes" in sloth(host, lua, check=False).stderr
+    assert host.sh("stat -c %u /home/ada/.profile; id -u ada").stdout == "4801\n4801\n"
+    host.sh("pkill -u ada")

@@ -88,6 +88,10 @@ class Declared:
         """MAY: rules across fields; raises ParamError."""
 
 
+Checked = Exception | str | None
+"""What is found before a change: why it must not be, what else it does, or nothing."""
+
+
 class Resource(Declared):
     """A managed thing. Subclasses MUST give ``observe``, ``apply`` and ``destroy``."""
 
@@ -127,6 +131,13 @@ class Resource(Declared):
         contradict each other.
         """
         return None
+
+    def unfinished(self) -> "Resource":
+        """MAY: this one where the thing was begun to be made, by a run that failed or died.
+
+        Then it also wants what belongs to making it and is not managed otherwise.
+        """
+        return self
 
     @property
     def governing(self) -> bool:
@@ -211,8 +222,11 @@ class Resource(Declared):
     @classmethod
     async def preview_check_many(
         cls, host: Host, work: Sequence[tuple[Any, State | None, Diff]]
-    ) -> list[Exception | None]:
-        """MAY: ``preview_check`` for a batch; an answer is None or the refusal of that one."""
+    ) -> Sequence[Checked]:
+        """MAY: ``preview_check`` for a batch; an answer is None or the refusal of that one.
+
+        Text is what the change does beside what it is declared to do, for plan and record.
+        """
         return [
             await _caught(item.preview_check(host, seen, change)) for item, seen, change in work
         ]

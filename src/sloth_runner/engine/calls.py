@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from sloth_runner.core import schema
+from sloth_runner.core.address import Address
 from sloth_runner.core.errors import (
     Location,
     ParamError,
@@ -28,6 +29,7 @@ from sloth_runner.engine.program import ANNOUNCED, Answer
 from sloth_runner.engine.program_files import ProgramFiles
 from sloth_runner.engine.stack_calls import StackCalls
 from sloth_runner.engine.state_calls import StateCalls
+from sloth_runner.engine.work import shown_address
 
 BuiltIn = Callable[[Caller, str, Sequence[Value]], Awaitable[Answer]]
 Render = Callable[[str, Mapping[str, Value], str], str]
@@ -129,9 +131,9 @@ class Calls:
         )
         resources = [self._build(cls, function, params, caller) for params in asked]
         outcomes = await self._ensure(host, resources, caller)
-        failed = [outcome.error for outcome in outcomes if outcome.error is not None]
+        failed = [(o.address, o.error) for o in outcomes if o.error is not None]
         if failed:
-            raise failed[0]
+            raise _all_of(failed)
         return Answer(value=_result(outcomes, several=several))
 
     async def _ensure(
@@ -324,6 +326,19 @@ def _no_source(function: Function, path: str, kind: str | None, caller: Caller) 
         hint="a relative path starts at the folder of the workflow",
         effects=("nothing was changed",),
     )
+
+
+def _all_of(failed: Sequence[tuple[Address, SlothError]]) -> SlothError:
+    """Returns the first of some failures, with what the others say among its facts."""
+    (_, error), *others = failed
+    told = [
+        f"{shown_address(address)}: {other.said}" + (f" ({other.hint})" if other.hint else "")
+        for address, other in others
+        if other is not error
+    ]
+    if told:
+        error.facts["failed too"] = "\n".join(told)
+    return error
 
 
 def _delegated(given: dict[str, Value], host: str, caller: Caller) -> str:

@@ -34,11 +34,11 @@ from sloth_runner.engine.stopping import Ends, Stop
 from sloth_runner.engine.work import (
     Work,
     carried,
+    checked,
     end_event,
     left_as,
     locate,
     owed,
-    refusals,
     shown_address,
     told,
     without_host,
@@ -102,7 +102,7 @@ class Pipeline:
         self, host: str, resources: Sequence[Resource], caller: Caller
     ) -> list[Outcome]:
         """Makes ``resources`` (of one type) match; an outcome holds its error, none is raised."""
-        wanted = [(Address(host, r.type, r.name), r) for r in resources]
+        wanted = [self._as_begun(Address(host, r.type, r.name), r) for r in resources]
         if self._prediction is not None:
             return await self._prediction.ensure(wanted, caller, self.tasks)
         began = time.monotonic()
@@ -121,6 +121,12 @@ class Pipeline:
             for outcome in await self._converge(host, todo, caller, began):
                 outcomes[outcome.address] = outcome
         return [outcomes[address] for address, _ in wanted]
+
+    def _as_begun(self, address: Address, resource: Resource) -> tuple[Address, Resource]:
+        """Returns ``resource`` with what is left of making it, where a run broke that off."""
+        row = self.recorder.row(address)
+        begun = row is not None and row.last_applied is None and row.provenance == "created"
+        return address, resource.unfinished() if begun else resource
 
     async def _converge(
         self, host: str, todo: Sequence[tuple[Address, Resource]], caller: Caller, began: float
@@ -163,7 +169,7 @@ class Pipeline:
         outcomes: list[Outcome] = []
         ready: list[tuple[Work, Written, tuple[ChangeItem, ...]]] = []
         looking = ReadOnlyHost(self.machines.host(host))
-        for item, refusal in zip(work, await refusals(work, looking, self.binding), strict=True):
+        for item, refusal in await checked(work, looking, self.binding):
             try:
                 if refusal is not None:
                     raise refusal

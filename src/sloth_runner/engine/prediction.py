@@ -17,7 +17,7 @@ from sloth_runner.engine.plan import Plan, Planned
 from sloth_runner.engine.preimages import Preimages
 from sloth_runner.engine.recorder import Recorder
 from sloth_runner.engine.seal import redacted_state
-from sloth_runner.engine.work import Work, carried, end_event, locate, owed, refusals, told
+from sloth_runner.engine.work import Work, carried, checked, end_event, locate, owed, told
 
 
 class Prediction:
@@ -98,7 +98,7 @@ class Prediction:
     ) -> list[Outcome]:
         looking = ReadOnlyHost(self._machines.host(host))
         outcomes = []
-        for item, refusal in zip(certain, await refusals(certain, looking, None), strict=True):
+        for item, refusal in await checked(certain, looking, None):
             if refusal is not None:
                 outcomes.append(self._refused(item.address, refusal, item.caller))
             else:

@@ -78,6 +78,8 @@ async def _looked_at(
     address, previous = operation.address, (operation.previous or {}).get("actual")
     try:
         resource = recorder.seal.resource(address.type, kept["params"])
+        if operation.kind == "create":
+            resource = resource.unfinished()
         [seen] = await observations.fresh(address.host, [(address, resource)])
         if isinstance(seen, Exception):
             raise seen

@@ -1,6 +1,7 @@
 """One resource on its way through the pipeline, and what is said of it."""
 
 import contextlib
+import copy
 import time
 from collections.abc import Sequence
 
@@ -13,7 +14,7 @@ from sloth_runner.core.errors import NotConverged, SecretName, SlothError
 from sloth_runner.core.events import ChangeItem, ResourceEnd
 from sloth_runner.core.host import Host
 from sloth_runner.core.record import Carry, ResourceRow
-from sloth_runner.core.resource import Resource
+from sloth_runner.core.resource import Checked, Resource
 from sloth_runner.core.values import State
 from sloth_runner.engine.context import Caller, Outcome, status_of
 from sloth_runner.engine.plan import Plan
@@ -24,7 +25,7 @@ class Work(Struct, frozen=True, kw_only=True):
     """A resource with its latest observation (``seen``) and what that leaves to do.
 
     ``began`` is on the monotonic clock, in seconds; ``disturbed`` says whether this run has
-    done something before that may have touched it.
+    done something before that may have touched it; ``aside`` is what the change does beside.
     """
 
     address: Address
@@ -34,6 +35,7 @@ class Work(Struct, frozen=True, kw_only=True):
     change: Diff
     began: float
     disturbed: bool = False
+    aside: str | None = None
 
     @property
     def sensitive(self) -> frozenset[str]:
@@ -80,6 +82,7 @@ class Work(Struct, frozen=True, kw_only=True):
             outcome,
             action=self.change.kind,
             ms=int((time.monotonic() - self.began) * 1000),
+            note=self.aside,
             **rest,
         )
 
@@ -156,22 +159,25 @@ def locate(error: SlothError, address: Address, caller: Caller, what: str = "res
     error.facts = {**facts, **error.facts}
 
 
-async def refusals(
+async def checked(
     work: Sequence[Work], looking: Host, binding: Plan | None
-) -> list[Exception | None]:
-    """Returns for each what forbids its change, or None: its type, or a plan that is kept to."""
-    if not work:
-        return []
-    answers: list[Exception | None] = [_forbidden(item, binding) for item in work]
+) -> list[tuple[Work, Exception | None]]:
+    """Returns each with what forbids its change, or None: its type, or a plan that is kept to."""
+    answers: list[Checked] = [_forbidden(item, binding) for item in work]
     asked = [item for item, answer in zip(work, answers, strict=True) if answer is None]
     if asked:
-        checked = iter(
-            await type(asked[0].resource).preview_check_many(
+        try:
+            found: Sequence[Checked] = await type(asked[0].resource).preview_check_many(
                 looking, [(item.resource, item.seen, item.change) for item in asked]
             )
-        )
-        answers = [next(checked) if answer is None else answer for answer in answers]
-    return answers
+        except SlothError as error:  # nothing can be said of any of them
+            found = [copy.copy(error) for _ in asked]
+        more = iter(found)
+        answers = [next(more) if answer is None else answer for answer in answers]
+    return [
+        (structs.replace(item, aside=answer), None) if isinstance(answer, str) else (item, answer)
+        for item, answer in zip(work, answers, strict=True)
+    ]
 
 
 def _forbidden(item: Work, binding: Plan | None) -> SlothError | None:

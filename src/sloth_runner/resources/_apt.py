@@ -86,6 +86,14 @@ class Simulation(Struct, frozen=True):
         """Returns what would be removed and is not in ``names``."""
         return _beside(self.removes, names)
 
+    def installed_beside(self, names: Iterable[str]) -> list[str]:
+        """Returns what would be new and is not in ``names``."""
+        return _beside([name for name, (old, _) in self.installs.items() if old is None], names)
+
+    def upgraded_beside(self, names: Iterable[str]) -> list[str]:
+        """Returns what would become newer and is not in ``names``."""
+        return _beside([name for name, (old, _) in self.installs.items() if old], names)
+
     def downgraded_beside(self, names: Iterable[str]) -> list[str]:
         """Returns what would become older and is not in ``names``."""
         older = [
@@ -167,7 +175,7 @@ def _reasons(result: CommandResult) -> Iterable[tuple[bool, str, str]]:
     yield (
         "unmet dependencies" in (out + err).lower() and bool(unmet),
         "dependencies cannot be met: " + "; ".join(re.sub(r"\s+", " ", u) for u in unmet),
-        "",
+        BROKEN_HINT,
     )
     yield bool(fetch_problems(result)), "packages could not be fetched", UPDATE_HINT
     yield (
@@ -178,6 +186,10 @@ def _reasons(result: CommandResult) -> Iterable[tuple[bool, str, str]]:
 
 
 ALLOW_REMOVAL = "allow_removal = true permits it"
+BROKEN_HINT = (
+    "where a package was put there without what it needs, apt-get --fix-broken install on the "
+    "host gets that, or removes it"
+)
 UPDATE_HINT = "the index may be out of date: pkg.update{} before this refreshes it"
 
 

@@ -1,15 +1,23 @@
 """Package transactions: what may share one, whether it is allowed, and carrying it out."""
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import Literal, TypeVar
 
 from msgspec import Struct
 
 from sloth_runner.core.errors import Refused, SlothError, TaskError
 from sloth_runner.core.host import Host
+from sloth_runner.core.resource import Checked
 from sloth_runner.resources import _apt, _aptget, _dpkg
 
 Answers = list[Exception | None]
+
+_HALF_UNPACKED = {"half-installed", "reinst-required"}
+"""States from which a package comes only by being unpacked again (dpkg(1))."""
+
+_SHOWN = 20
+"""Names of other packages that are told."""
+
 T = TypeVar("T")
 
 
@@ -35,8 +43,10 @@ class Terms(Struct, frozen=True, kw_only=True):
     recommends: bool | None = None
     may_downgrade: bool = False
 
-    def arguments(self, targets: Sequence[str], *, acting: bool = False) -> list[str]:
-        """Returns the arguments of apt-get.
+    def arguments(
+        self, targets: Sequence[str], *, acting: bool = False, again: bool = False
+    ) -> list[str]:
+        """Returns the arguments of apt-get; ``again`` unpacks what has the right version too.
 
         ``acting`` has apt itself refuse what it would have to remove for an installation:
         what no simulation found may have come true since.
@@ -45,6 +55,8 @@ class Terms(Struct, frozen=True, kw_only=True):
         if self.verb == "install":
             if acting and not self.allow_removal:
                 options.append("--no-remove")
+            if again:
+                options.append("--reinstall")
             if self.may_downgrade:
                 options.append("--allow-downgrades")
             if self.recommends is not None:
@@ -64,8 +76,11 @@ class Wish(Struct, frozen=True, kw_only=True):
         return policy.candidate if self.version is None else policy.choose(self.version)
 
 
-async def check(host: Host, terms: Terms, wishes: Sequence[Wish]) -> Answers:
-    """Returns for each package why the transaction must not happen, or None; only looks."""
+async def check(host: Host, terms: Terms, wishes: Sequence[Wish]) -> list[Checked]:
+    """Returns for each package why the transaction must not happen, or None; only looks.
+
+    The first one of a transaction that does more than asked is answered with what that is.
+    """
     if terms.verb != "install":
         return await _attributed(host, terms, {wish.name: wish.name for wish in wishes})
     targets = await _targets(host, wishes)
@@ -80,7 +95,11 @@ async def install(host: Host, terms: Terms, wishes: Sequence[Wish]) -> Answers:
     targets = await _targets(host, wishes)
     known = [target for target in targets.values() if isinstance(target, str)]
     if known:
-        await _aptget.transact(host, terms.arguments(known, acting=True), terms.lock_timeout)
+        database = await _aptget.query(host, targets)
+        states = {entry.state for name in targets if (entry := database.find(name))}
+        again = not states.isdisjoint(_HALF_UNPACKED)
+        arguments = terms.arguments(known, acting=True, again=again)
+        await _aptget.transact(host, arguments, terms.lock_timeout)
     return [_error(targets[wish.name]) for wish in wishes]
 
 
@@ -114,24 +133,40 @@ def _error(target: str | TaskError) -> TaskError | None:
     return None if isinstance(target, str) else target
 
 
-async def _attributed(host: Host, terms: Terms, targets: Mapping[str, str]) -> Answers:
+async def _attributed(host: Host, terms: Terms, targets: Mapping[str, str]) -> list[Checked]:
     """Simulates a transaction; where it is refused, finds out whose fault that is."""
     if not targets:
         return []
     try:
-        await _simulated(host, terms, targets)
+        aside = _aside(await _simulated(host, terms, targets), targets)
     except SlothError as error:
         if len(targets) == 1:
             return [error]
         alone = [
             (await _attributed(host, terms, {name: target}))[0] for name, target in targets.items()
         ]
-        return alone if any(alone) else [error] * len(targets)
-    return [None] * len(targets)
+        return alone if any(isinstance(one, Exception) for one in alone) else [error] * len(targets)
+    return [aside, *[None] * (len(targets) - 1)]
 
 
-async def _simulated(host: Host, terms: Terms, targets: Mapping[str, str]) -> None:
-    """Raises TaskError where a transaction is refused or would do more than it may."""
+def _aside(simulation: _apt.Simulation, names: Iterable[str]) -> str | None:
+    """Returns what a transaction does to packages that it does not name."""
+    kinds = {
+        "installs": simulation.installed_beside(names),
+        "upgrades": simulation.upgraded_beside(names),
+        "removes": simulation.removed_beside(names),
+    }
+    told = [f"{verb} {_some(found)}" for verb, found in kinds.items() if found]
+    return f"also {' and '.join(told)}" if told else None
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{', '.join(names[:_SHOWN])}{more}"
+
+
+async def _simulated(host: Host, terms: Terms, targets: Mapping[str, str]) -> _apt.Simulation:
+    """Returns what a transaction would do; raises TaskError where that is refused or too much."""
     simulation = await _aptget.simulate(host, terms.arguments(list(targets.values())))
     installing = terms.verb == "install"
     what = f"{'installing' if installing else 'removing'} {', '.join(targets)} on {host.name}"
@@ -144,6 +179,7 @@ async def _simulated(host: Host, terms: Terms, targets: Mapping[str, str]) -> No
             f"{what} would also downgrade {', '.join(downgraded)}",
             hint="ask for the versions of these packages too, if that is meant",
         )
+    return simulation
 
 
 async def _targets(host: Host, wishes: Sequence[Wish]) -> dict[str, str | TaskError]:

@@ -6,7 +6,7 @@ from sloth_runner.core.errors import Refused
 from sloth_runner.core.host import Host
 from sloth_runner.core.resource import Origin
 from sloth_runner.core.values import State
-from sloth_runner.resources import _accounts, _trees
+from sloth_runner.resources import _accounts, _removal, _trees
 from sloth_runner.resources._accounts import Accounts
 from sloth_runner.resources._text import text_of
 
@@ -18,6 +18,20 @@ OPTIONS = {
     "comment": "--comment",
 }
 """The options of useradd(8) and usermod(8) for properties whose value follows them."""
+
+
+async def hand_over(host: Host, name: str, old: str, new: str) -> None:
+    """Gives what one number owns below the home of a user to another, following no link.
+
+    usermod(8) does it after the number has changed. Where it is killed on the way, nobody
+    sees that the rest is still to be done; so it is done before.
+    """
+    known = (await _accounts.look(host)).users.get(name)
+    home = known["home"] if known else ""
+    stat = await host.stat(home) if home.startswith("/") and home not in _removal.SYSTEM else None
+    if stat is not None and stat.kind == "directory":
+        options = ("--recursive", "--no-dereference", f"--from={old}")
+        await host.command("chown", *options, new, "--", home)
 
 
 async def bring_back(host: Host, user: Any, origin: Origin) -> None:

@@ -2,18 +2,20 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, TypeVar
 
 from msgspec import structs
 
 from sloth_runner.core.diff import Diff
 from sloth_runner.core.errors import ParamError, SlothError, TaskError
 from sloth_runner.core.host import Host
-from sloth_runner.core.resource import Function, Origin, Resource, declare
+from sloth_runner.core.resource import Checked, Function, Origin, Resource, declare
 from sloth_runner.core.schema import Doc, Seconds
 from sloth_runner.core.values import State, Value
 from sloth_runner.resources import _apt, _aptget, _dpkg, _transaction
 from sloth_runner.resources._transaction import Answers, Terms, Wish, only
+
+T = TypeVar("T")
 
 
 @declare(
@@ -211,10 +213,13 @@ class Package(Resource):
     @classmethod
     async def preview_check_many(
         cls, host: Host, work: Sequence[tuple["Package", State | None, Diff]]
-    ) -> Answers:
-        """Refuses what apt would refuse, and what would remove or downgrade other packages."""
+    ) -> Sequence[Checked]:
+        """Refuses what apt would refuse, and what would remove or downgrade other packages.
 
-        async def check(terms: Terms, packages: Sequence[Package]) -> Answers:
+        What it would do to others and may is told.
+        """
+
+        async def check(terms: Terms, packages: Sequence[Package]) -> list[Checked]:
             return await _transaction.check(host, terms, [p.wish for p in packages])
 
         return await _grouped([(package, change) for package, _, change in work], check)
@@ -269,18 +274,17 @@ def _state(
 
 async def _grouped(
     work: Sequence[tuple[Package, Diff]],
-    do: Callable[[Terms, Sequence[Package]], Awaitable[Answers]],
-) -> Answers:
+    do: Callable[[Terms, Sequence[Package]], Awaitable[list[T]]],
+) -> list[T]:
     """Has ``do`` answer for the packages of each group that shares its terms."""
     groups: dict[Terms, list[int]] = {}
     for index, (package, change) in enumerate(work):
         groups.setdefault(package.terms(change), []).append(index)
-    answers: Answers = [None] * len(work)
+    answers: dict[int, T] = {}
     for terms, indices in groups.items():
         answered = await do(terms, [work[index][0] for index in indices])
-        for index, answer in zip(indices, answered, strict=True):
-            answers[index] = answer
-    return answers
+        answers.update(zip(indices, answered, strict=True))
+    return [answers[index] for index in range(len(work))]
 
 
 async def _failed(

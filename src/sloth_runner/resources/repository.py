@@ -14,8 +14,9 @@ from sloth_runner.core.values import State, Value
 from sloth_runner.resources import _aptget, _sources
 from sloth_runner.resources._transaction import only
 
-_FOLDER = "/etc/apt/sources.list.d"
-_KEYRINGS = "/etc/apt/keyrings"
+_APT = "/etc/apt"
+_FOLDER = f"{_APT}/sources.list.d"
+_KEYRINGS = f"{_APT}/keyrings"
 _KEY_LIMIT = 1024 * 1024
 _LIMIT = 1024 * 1024
 _MODE = "0644"
@@ -191,7 +192,10 @@ class Repository(Resource):
         return seen
 
     async def apply(self, host: Host, change: Diff) -> None:
-        """Writes key and source and fetches the index; undoes both where that fails."""
+        """Writes the key, fetches the index and writes the source; undoes all where that fails.
+
+        The source comes last: by it one sees that the index was fetched too.
+        """
         if change.kind == "remove":
             await self.destroy(host)
             return
@@ -203,12 +207,21 @@ class Repository(Resource):
             if signed_by is not None:
                 stanza["signed-by"] = signed_by
             content = Content.of(_sources.render(stanza))
-            await host.write(self.path, content, mode=_MODE, owner="root", group="root")
             if self.refresh:
-                await _aptget.refresh(host, _only_from(self.path), self.lock_timeout)
+                await self._fetch(host, content)
+            await host.write(self.path, content, mode=_MODE, owner="root", group="root")
         except SlothError:
             await _restore(host, before)
             raise
+
+    async def _fetch(self, host: Host, source: Content) -> None:
+        """Fetches the index of a source that apt does not know yet."""
+        staged = f"{_APT}/.sloth-{self.name}.sources"
+        try:
+            await host.write(staged, source, mode=_MODE, owner="root", group="root")
+            await _aptget.refresh(host, _only_from(staged), self.lock_timeout)
+        finally:
+            await host.ask("remove", path=staged)
 
     async def destroy(self, host: Host) -> None:
         for path in self._files:

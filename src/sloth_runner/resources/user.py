@@ -8,10 +8,10 @@ from sloth_runner.core import schema
 from sloth_runner.core.diff import Diff
 from sloth_runner.core.errors import ParamError, Refused, SlothError, TaskError
 from sloth_runner.core.host import Host
-from sloth_runner.core.resource import Function, Origin, Resource, declare
+from sloth_runner.core.resource import Checked, Function, Origin, Resource, declare
 from sloth_runner.core.schema import Account, Doc, Path
 from sloth_runner.core.values import State, Value
-from sloth_runner.resources import _accounts, _userback
+from sloth_runner.resources import _accounts, _removal, _userback
 from sloth_runner.resources._accounts import NO_PASSWORD, Accounts
 
 _COMMON = ("name", "uid", "group", "groups", "append", "shell", "home", "comment", "password")
@@ -134,6 +134,11 @@ class User(Resource):
             return _laid_over(self, earlier) if earlier.must_exist else None
         return _laid_over(earlier, self)
 
+    def unfinished(self) -> "User":
+        """Wants the home that useradd(8) was to make, which is not managed otherwise."""
+        homeless = self.system or self.must_exist or self.state == "absent"
+        return self if homeless or self.create_home is not None else replace(self, create_home=True)
+
     def desired(self) -> State | None:
         if self.state == "absent":
             return None
@@ -207,25 +212,25 @@ class User(Resource):
 
     async def preview_check(self, host: Host, actual: State | None, change: Diff) -> None:
         [refusal] = await self.preview_check_many(host, [(self, actual, change)])
-        if refusal is not None:
+        if isinstance(refusal, Exception):
             raise refusal
 
     @classmethod
     async def preview_check_many(
         cls, host: Host, work: Sequence[tuple[Any, State | None, Diff]]
-    ) -> list[Exception | None]:
+    ) -> Sequence[Checked]:
         """Refuses what useradd(8) and its like would refuse, in the preview already."""
         accounts = await _accounts.look(host)
-        answers: list[Exception | None] = []
+        answers: list[Checked] = []
         for user, seen, change in work:
             try:
                 if change.kind == "create":
                     await user._check_new(host)
                 elif change.kind == "remove" and user.remove_home:
-                    await user._check_home(host, seen)
+                    await user._check_home(host, seen, accounts)
                 if change.kind != "remove":
                     user._check_against(accounts)
-                answers.append(None)
+                answers.append(user._aside(seen, change, accounts))
             except SlothError as refusal:
                 answers.append(refusal)
         return answers
@@ -242,9 +247,22 @@ class User(Resource):
                 f"{self.name} does not exist on {host.name}", hint="user.create makes a user"
             )
 
-    async def _check_home(self, host: Host, seen: State | None) -> None:
+    async def _check_home(self, host: Host, seen: State | None, accounts: Accounts) -> None:
+        """Raises Refused where more than the home of this user would go."""
         stat = None if seen is None else await host.stat(seen["home"])
-        if stat is None or seen is None or (stat.kind == "directory" and stat.uid == seen["uid"]):
+        if stat is None or seen is None:
+            return
+        home = seen["home"].rstrip("/")
+        for mount in await _removal.mount_points(host):
+            if f"{mount}/".startswith(f"{home}/"):
+                raise Refused(f"{mount} is a mount point", hint="unmount it first")
+        for other, user in accounts.users.items():
+            if other != self.name and f"{user['home']}/".startswith(f"{home}/"):
+                raise Refused(
+                    f"{user['home']} is the home of {other} too, so it is not removed",
+                    hint="leave remove_home out",
+                )
+        if stat.kind == "directory" and stat.uid == seen["uid"]:
             return
         raise Refused(
             f"the home of {self.name}, {seen['home']}, is not a directory of that user, so it is "
@@ -252,6 +270,17 @@ class User(Resource):
             hint="leave remove_home out",
             facts={"kind": stat.kind, "owner": stat.owner},
         )
+
+    def _aside(self, seen: State | None, change: Diff, accounts: Accounts) -> str | None:
+        """Returns what userdel(8) removes beside the user: its own group, and what was asked."""
+        if change.kind != "remove" or seen is None:
+            return None
+        group = accounts.groups.get(self.name, {"gid": None, "members": ()})
+        own = accounts.users_of(group["gid"]) == [self.name] and not group["members"]
+        told = [f"its group {self.name}"] if own else []
+        if self.remove_home:
+            told.append(f"its home {seen['home']}")
+        return f"also removes {' and '.join(told)}" if told else None
 
     def _check_against(self, accounts: Accounts) -> None:
         for group in (self.group, *(self.groups or ())):
@@ -280,11 +309,19 @@ class User(Resource):
                 lock = "!" if self.locked and self.password != NO_PASSWORD else ""
                 await _accounts.set_secret(host, self.name, lock + self.password)
             return
+        [old_uid] = [c.old for c in change.changes if c.property == "uid"] or [None]
+        if old_uid is not None:
+            await _userback.hand_over(host, self.name, str(old_uid), str(self.uid))
         options = [o for name in change_names(change) for o in self._options(name)]
         if "locked" in change and "password" not in change:
             options.append("--lock" if self.locked else "--unlock")
         if options:
-            await _accounts.change(host, ["usermod", *options, self.name])
+            try:
+                await _accounts.change(host, ["usermod", *options, self.name])
+            except SlothError:
+                if old_uid is not None:
+                    await _userback.hand_over(host, self.name, str(self.uid), str(old_uid))
+                raise
         if "password" in change:
             await self._set_password(host)
         if "create_home" in change:

@@ -195,7 +195,7 @@ class Human:
     def _resource_end(self, event: ResourceEnd) -> None:
         if event.outcome == "skipped" and not self.page.verbose:
             return
-        if event.cause == "corrective":
+        if event.cause == "corrective" and event.outcome != "failed":
             self._corrected.append(host_prefix(event.host) + (event.res or ""))
         self.headed()
         self.changed(event)

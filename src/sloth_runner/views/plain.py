@@ -42,8 +42,8 @@ class Plain(Human):
         details = changes_phrase(event.changes, self.page.look, outcome=event.outcome)
         if event.outcome == "failed":
             details = clean((event.reason or "").partition("\n")[0])
-        elif event.outcome == "skipped":
-            details = clean(event.note or "")
+        elif event.note:
+            details = ", ".join(filter(None, (details, clean(event.note))))
         spent = f" ({duration(event.ms / 1000)})" if event.ms >= 1 else ""
         self._line(event, event.outcome, f" {details}" if details else "", spent)
 

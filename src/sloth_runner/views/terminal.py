@@ -97,8 +97,8 @@ class Terminal(Human):
         details = changes_phrase(event.changes, look, outcome=event.outcome)
         if event.outcome == "failed":
             details = ""
-        elif event.outcome == "skipped":
-            details = clean(event.note or "")
+        elif event.note:
+            details = ", ".join(filter(None, (details, clean(event.note))))
         spent = duration(event.ms / 1000) if event.ms >= 100 else ""
         self._line(event, event.outcome, details, spent)
 
