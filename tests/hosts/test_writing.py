@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hosts.asking import MALLORY, NOBODY, as_root, ask, leftovers, names_in, python, refusal
-from sloth_runner.core.errors import ValidationRejected
+from sloth_runner.core.errors import HostError, ValidationRejected
 from sloth_runner.core.host import Host
 from sloth_runner.core.values import text
 from sloth_runner.hosts import primitives
@@ -293,3 +293,20 @@ def test_kill_9_in_the_midst_of_writing_never_tears_the_file(tmp_path: Path) -> 
         assert content in ("old", "a" * 400000, "b" * 400000)
         seen.add(content[0])
     assert seen & {"a", "b"}
+
+
+def test_only_what_was_read_is_replaced(host: Host, tmp_path: Path) -> None:
+    file = tmp_path / "f"
+    file.write_text("theirs")
+    read = hashlib.sha256(b"mine").hexdigest()
+    for was in (read, ""):
+        with pytest.raises(HostError, match="is not what was read there"):
+            ask(host, "write", path=str(file), data="mine, edited", was=was)
+    with pytest.raises(HostError, match="is not what was read there"):
+        ask(host, "write", path=str(tmp_path / "gone"), data="mine, edited", was=read)
+    assert [p.name for p in tmp_path.iterdir()] == ["f"]
+    assert file.read_text() == "theirs"
+    theirs = hashlib.sha256(b"theirs").hexdigest()
+    ask(host, "write", path=str(file), data="theirs, edited", was=theirs)
+    ask(host, "write", path=str(tmp_path / "new"), data="new", was="")
+    assert file.read_text() == "theirs, edited"

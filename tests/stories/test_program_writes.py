@@ -398,3 +398,146 @@ def test_a_type_of_the_workflow_writes_only_where_it_changes(story: Story) -> No
     refused = story.run(wrong)
     assert refused.code == 1
     assert "io.open cannot be called by a function that observes note" in refused.out
+
+
+# What a preview must not guess, and must not allow.
+
+
+def same_in_plan_and_run(story: Story, lua: str) -> None:
+    planned = story.plan(lua)
+    ran = story.run(lua)
+    ends = [
+        sorted((e["res"].rpartition("/")[2], e["outcome"]) for e in done.of("resource.end"))
+        for done in (planned, ran)
+    ]
+    assert ends[0] == ends[1]
+    assert (planned.code == 0) is (ran.code == 0)
+    assert writes(planned, story.here) == writes(ran, story.here)
+
+
+@pytest.mark.parametrize(
+    "lua",
+    [
+        'file_ops.copy({src = HERE .. "/link", dest = HERE .. "/b"})',
+        'os.remove(HERE .. "/a") file_ops.copy({src = HERE .. "/a", dest = HERE .. "/b"})',
+        'file_ops.remove(HERE .. "/a") file_ops.copy({src = HERE .. "/a", dest = HERE .. "/b"})',
+        'file_ops.content({path = HERE .. "/no/x", content = "x"})',
+        'file_ops.symlink({path = HERE .. "/no/x", target = "x"})',
+        'file_ops.lineinfile({path = HERE .. "/no/x", line = "x", create = true})',
+        'file_ops.remove({path = HERE .. "/folder", force = true}) '
+        'file_ops.content({path = HERE .. "/folder/x", content = "x"})',
+        'os.remove(HERE .. "/dangling")',
+        'file_ops.content({path = HERE .. "/new", content = "y"}) os.remove(HERE .. "/new")',
+        'file_ops.content({path = HERE .. "/a", content = "y"}) '
+        'io.open(HERE .. "/a", "w"):write("a"):close()',
+        'local t = os.tmpname() io.open(t, "w"):write("x"):close() state.set("a", 1) os.remove(t)',
+    ],
+)
+def test_a_plan_is_what_the_run_does(story: Story, lua: str) -> None:
+    (story.here / "a").write_text("a")
+    (story.here / "link").symlink_to("a")
+    (story.here / "dangling").symlink_to("nowhere")
+    (story.here / "folder").mkdir()
+    same_in_plan_and_run(story, lua)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        'file_ops.lineinfile({path = HERE .. "/a", line = "x"})',
+        'file_ops.replace({path = HERE .. "/a", regexp = "a", replace = "b"})',
+    ],
+)
+@pytest.mark.parametrize("how", ["copy", "template"])
+def test_what_is_made_from_an_edited_file_is_not_predicted(
+    story: Story, change: str, how: str
+) -> None:
+    (story.here / "a").write_text("a\n")
+    planned = story.plan(f'{change} file_ops.{how}({{src = HERE .. "/a", dest = HERE .. "/b"}})')
+    [end] = planned.of("task.end")
+    assert end["outcome"] == "unknown"
+
+
+def test_a_type_of_the_workflow_may_depend_on_any_file(story: Story) -> None:
+    lua = """
+        local thing = resource.define({
+            type = "thing",
+            observe = function(name)
+                local text = file_ops.read(HERE .. "/" .. name)
+                return text and {text = text}
+            end,
+            create = function(name, properties)
+                file_ops.content({path = HERE .. "/" .. name, content = properties.text})
+            end,
+        })
+        file_ops.content({path = HERE .. "/a", content = "other"})
+        thing({name = "a", text = "x"})
+    """
+    (story.here / "a").write_text("x")
+    [_, end] = story.plan(lua).of("resource.end")
+    assert (end["res"], end["outcome"]) == ("thing:a", "changed")
+    assert end["follows"] == f"local/file:{story.here}/a"
+
+
+def test_another_attempt_carries_what_the_first_one_made(story: Story) -> None:
+    lua = """
+        task({name = "t", retries = 1, run = function(ctx)
+            local file = file_ops.content({path = HERE .. "/a", content = "x"})
+            if ctx.attempt == 1 then error("not yet") end
+            if file.changed then exec.run("true") end
+        end})
+    """
+    counts = {"created": 1, "ran": 1, "carried": 1}
+    assert story.plan(lua).counts == story.run(lua).counts == counts
+
+
+def test_no_way_leads_to_the_files_of_lua_itself(story: Story) -> None:
+    lua = """
+        for _, io in ipairs({require("io"), package.loaded.io, _G.io}) do
+            io.open(HERE .. "/written", "w"):write("x"):close()
+            io.stdout:write("said\\n")
+        end
+    """
+    planned = story.plan(lua, "-v")
+    assert list(story.here.iterdir()) == []
+    assert [event["text"] for event in planned.of("log")] == ["said"] * 3
+
+
+def test_what_a_command_reads_from_popen_is_written_to_it(story: Story) -> None:
+    ran = story.run("""
+        local pipe = io.popen("cat >" .. HERE .. "/a", "w")
+        pipe:write("through a pipe")
+        print(pipe:close())
+    """)
+    assert [event["text"] for event in ran.of("log")] == ["true\texit\t0"]
+    assert (story.here / "a").read_text() == "through a pipe"
+
+
+def test_an_output_that_ends_as_it_was_is_nothing_to_do(story: Story) -> None:
+    lua = 'stack.set_output("a", 1) stack.set_output("a", 2)'
+    assert story.run(lua).summary["written"] == 1
+    assert story.run(lua).summary["written"] == 0
+    assert story.sloth("run", str(story.file), "--yes", "-q").out == ""
+
+
+def test_a_registered_file_that_is_lost_is_noticed(story: Story) -> None:
+    lua = """
+        print((stack.register_resource({type = "file", name = HERE .. "/a", properties = {}})))
+    """
+    (story.here / "a").write_text("x")
+    said = []
+    for _ in range(3):
+        said += [event["text"] for event in story.run(lua).of("log")]
+        (story.here / "a").unlink(missing_ok=True)
+    assert said == ["created", "changed", "changed"]
+
+
+def test_a_registration_that_is_made_again_is_kept(story: Story) -> None:
+    lua = """
+        local spec = {type = "custom", name = "a", properties = {a = 1}}
+        stack.register_resource(spec)
+        stack.delete_resource("custom", "a")
+        print((stack.register_resource(spec)))
+    """
+    assert [event["text"] for event in story.run(lua).of("log")] == ["created"]
+    assert len(story.sloth("stack", "resources", "web", "--json").json) == 1

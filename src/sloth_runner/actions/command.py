@@ -157,6 +157,9 @@ class Shell(Action):
     """
 
     command: Annotated[str, Doc("The command, as one writes it in a shell.")] = field()
+    stdin: Annotated[str, Doc("What it reads from standard input.", sensitive=True)] = field(
+        default="", repr=False
+    )
 
     samples: ClassVar[tuple[Mapping[str, Value], ...]] = ({"command": "exit 3"},)
 
@@ -166,7 +169,9 @@ class Shell(Action):
 
     async def run(self, host: Host) -> Mapping[str, Value]:
         """Runs it to its end."""
-        return answer(await host.controller.run(Command(argv=(*SHELL, self.command))))
+        return answer(
+            await host.controller.run(Command(argv=(*SHELL, self.command), stdin=self.stdin))
+        )
 
 
 def answer(result: CommandResult) -> dict[str, Value]:

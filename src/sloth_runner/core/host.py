@@ -188,12 +188,15 @@ class Host(abc.ABC):
         backup: bool = False,
         follow: bool = False,
         in_place: bool = False,
+        was: str | None = None,
     ) -> dict[str, Value]:
         """Replaces a file atomically and durably (DESIGN, section 8); returns what it did.
 
         Unset mode and owner are kept from the file that is replaced, or are 0644 and the
         running account for a new one. ``validate`` is a command with ``%s`` for the new
-        file. ``in_place`` is for bind mounts. The answer holds "backup": its path or None.
+        file. ``in_place`` is for bind mounts. ``was`` is the SHA-256 of what is replaced, ""
+        for nothing: anything else is left alone, and an error. The answer holds "backup":
+        its path or None.
         """
         answer: dict[str, Value] = await self.ask(
             "write",
@@ -208,6 +211,7 @@ class Host(abc.ABC):
             backup=backup,
             follow=follow,
             in_place=in_place,
+            was=was,
         )
         return answer
 

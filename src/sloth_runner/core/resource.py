@@ -101,6 +101,9 @@ class Resource(Declared):
     checks_ahead: ClassVar[bool] = False
     """MAY: whether what ``preview_check`` finds Refused holds, whatever changes before."""
 
+    sees_anything: ClassVar[bool] = False
+    """MAY: whether what is observed may depend on anything on the host, files too."""
+
     uninterrupted: ClassVar[bool] = False
     """MAY: whether a change that has begun is seen to its end even when a deadline passes."""
 
@@ -118,6 +121,11 @@ class Resource(Declared):
     def touches(self) -> Touches:
         """MAY: what applying it can change beside itself; by default its path, or everything."""
         return EVERYTHING if self.path is None else Touches((self.path,))
+
+    @property
+    def needs_parent(self) -> bool:
+        """MAY: whether the directory that holds ``path`` must be there before it is made."""
+        return False
 
     @property
     def part_of_file(self) -> bool | None:

@@ -172,7 +172,7 @@ class Calls:
             text = await self._read(path, function, caller)
             given[function.source] = self._render(text, variables, path)
             return
-        predicted = await self.files.source(path, caller)
+        predicted = await self._predicted(path, function, caller)
         stat = await self._pipeline.observations.source(path) if predicted is None else None
         if stat is not None and stat.sha256 is not None:
             predicted = Content(sha256=stat.sha256, size=stat.size, path=path)
@@ -180,8 +180,14 @@ class Calls:
             raise _no_source(function, path, stat.kind if stat else None, caller)
         given[function.source] = predicted
 
+    async def _predicted(self, path: str, function: Function, caller: Caller) -> Content | None:
+        try:
+            return await self.files.source(path, caller)
+        except LookupError:
+            raise _no_source(function, path, None, caller) from None
+
     async def _read(self, path: str, function: Function, caller: Caller) -> str:
-        predicted = await self.files.source(path, caller)
+        predicted = await self._predicted(path, function, caller)
         if predicted is not None and predicted.data is not None:
             return predicted.data
         text = await self._pipeline.machines.controller.read(path, follow=True)

@@ -53,6 +53,7 @@ class Defined(Resource):
     """A resource of a type that is written in Lua. Every defined type is a subclass."""
 
     definition: ClassVar[Definition]
+    sees_anything: ClassVar[bool] = True
 
     key: Annotated[str, Doc("The name of the resource.", key=True)]
     properties: Annotated[dict[str, Value], Doc("The properties that are managed.")]

@@ -27,7 +27,7 @@ from sloth_runner.engine.commands import wait_for_survivors
 from sloth_runner.engine.context import Caller
 from sloth_runner.engine.holding import held
 from sloth_runner.engine.observations import Seen
-from sloth_runner.engine.registrations import observable
+from sloth_runner.engine.registrations import differences, observable
 from sloth_runner.engine.seal import Seal, change_data, is_sealed, redacted
 from sloth_runner.engine.stopping import OnStop, Stop, stoppable
 from sloth_runner.engine.work import without_host
@@ -333,7 +333,8 @@ def _differences(
         return redacted(Diff("change", changes), sensitive, {})
     if row.registered:
         return tuple(
-            ChangeItem(path=c.property, old=c.new, new=c.old) for c in resource.diff(seen).changes
+            ChangeItem(path=c.property, old=c.new, new=c.old)
+            for c in differences(resource, seen, row.desired or {})
         )
     recorded, desired = row.actual, resource.desired()
     if desired is None:

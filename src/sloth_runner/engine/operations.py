@@ -217,7 +217,7 @@ class Operations:
         overlay = self._pipeline.overlay
         predicted = overlay.at_path(host, path)
         if predicted is not None:
-            return predicted.state is not None
+            return predicted.state is not None and "target" not in predicted.state
         if overlay.follows(Address(host, "path", path), path) is not None:
             return False
         machine = ReadOnlyHost(self._pipeline.machines.host(host))

@@ -35,6 +35,8 @@ class Overlay:
         self._paths: dict[tuple[str, str], Address] = {}
         self._changes: list[Address] = []
         self._touched: dict[str, Touched] = {}
+        self._named: set[tuple[str, str]] = set()
+        self._latest: dict[str, Address] = {}
         self.keys: dict[tuple[str, str], Value] = {}
         self.program: Program | None = None
 
@@ -49,6 +51,8 @@ class Overlay:
         """Notes that an action would run."""
         self._changes.append(address)
         self._touched.setdefault(address.host, Touched()).mark(touches, len(self._changes))
+        self._named |= {(address.host, path) for path in touches.paths or ()}
+        self._latest[address.host] = address
 
     def write(self, path: str) -> None:
         """Notes that the program itself would write or remove a file of the controller."""
@@ -80,6 +84,15 @@ class Overlay:
         """Returns the last predicted change that may touch what is observed, or None."""
         changed = self._last(address.host, path)
         return None if changed == address else changed
+
+    def is_named(self, host: str, path: str) -> bool:
+        """Whether a change said that it touches exactly this path."""
+        return (host, path) in self._named
+
+    def follows_anything(self, address: Address) -> Address | None:
+        """Returns the last predicted change on the host, whatever it touches, or None."""
+        latest = self._latest.get(address.host)
+        return None if latest == address else latest
 
     def _changed_last(self, address: Address, path: str) -> bool:
         return self._last(address.host, path) == address

@@ -1,12 +1,14 @@
 """The pipeline of a preview: observe, diff, predict. Nothing here can reach ``apply``."""
 
+import posixpath
 import time
 from collections.abc import Sequence
 
 from sloth_runner.core import values
 from sloth_runner.core.address import Address
-from sloth_runner.core.errors import Refused, SlothError
+from sloth_runner.core.errors import HostError, Refused, SlothError
 from sloth_runner.core.host import Host, ReadOnlyHost
+from sloth_runner.core.record import Carry
 from sloth_runner.core.resource import Resource
 from sloth_runner.core.values import State
 from sloth_runner.engine.context import Caller, Counts, Outcome, status_of
@@ -16,7 +18,7 @@ from sloth_runner.engine.overlay import Overlay
 from sloth_runner.engine.plan import Plan, Planned
 from sloth_runner.engine.preimages import Preimages
 from sloth_runner.engine.recorder import Recorder
-from sloth_runner.engine.seal import redacted_state
+from sloth_runner.engine.seal import change_data, redacted_state
 from sloth_runner.engine.work import Work, carried, checked, end_event, locate, owed, told
 
 
@@ -41,6 +43,8 @@ class Prediction:
         self._recorder = recorder
         self._preimages = preimages
         self._counts = counts
+        self._parents: dict[tuple[str, str], bool] = {}
+        self._made: dict[Address, Carry] = {}
 
     async def ensure(
         self,
@@ -88,7 +92,11 @@ class Prediction:
         answers: list[tuple[Seen, Address | None]] = []
         for address, resource in wanted:
             predicted = self._overlay.state(address)
-            follows = self._overlay.follows(address, resource.path)
+            follows = (
+                self._overlay.follows_anything(address)
+                if resource.sees_anything
+                else self._overlay.follows(address, resource.path)
+            )
             seen = next(found) if predicted is None else predicted.state
             answers.append((None if isinstance(seen, Exception) and follows else seen, follows))
         return answers
@@ -98,23 +106,49 @@ class Prediction:
     ) -> list[Outcome]:
         looking = ReadOnlyHost(self._machines.host(host))
         outcomes = []
-        for item, refusal in await checked(certain, looking, None):
+        for item, refused in await checked(certain, looking, None):
+            refusal = refused or await self._without_parent(item, looking)
             if refusal is not None:
                 outcomes.append(self._refused(item.address, refusal, item.caller))
             else:
                 outcomes.append(await self._planned(item, looking, None))
         for item, follows in following:
-            harm = await _harm(looking, item)
+            harm = await _harm(looking, item) or await self._without_parent(item, looking)
             if harm is not None:
                 outcomes.append(self._refused(item.address, harm, item.caller))
             else:
                 outcomes.append(await self._planned(item, looking, follows))
         return outcomes
 
+    async def _without_parent(self, item: Work, looking: Host) -> HostError | None:
+        """Returns the error of what cannot be made because its directory will not be there."""
+        path = item.resource.path
+        if path is None or not item.resource.needs_parent or item.change.kind != "create":
+            return None
+        host, parent = item.address.host, posixpath.dirname(path)
+        predicted = self._overlay.at_path(host, parent)
+        if predicted is not None:
+            there = predicted.state is not None
+        elif self._overlay.follows(Address(host, "path", parent), parent) is not None:
+            there = True  # it may be made before
+        else:
+            if (host, parent) not in self._parents:
+                stat = await looking.stat(parent, follow=True)
+                self._parents[(host, parent)] = stat is not None
+            there = self._parents[(host, parent)]
+        if there:
+            return None
+        return HostError(
+            f"the directory {parent} does not exist", hint="file_ops.directory makes one"
+        )
+
     def _unchanged(self, item: Work, tasks: frozenset[str] | None) -> Outcome:
         shown = redacted_state(item.seen, item.sensitive)
         row = self._recorder.row(item.address)
         debt = owed(row, item.caller, run=self._recorder.run.id, tasks=tasks)
+        made = self._made.get(item.address)
+        if made and made.task == item.caller.task and made.attempt != item.caller.attempt:
+            debt = made  # an earlier attempt made it, and what should have followed has not
         if debt is not None:
             outcome, event = carried(item.address, debt, item.caller, shown, planned=True)
             self._plan.shown.append(event)
@@ -140,6 +174,13 @@ class Prediction:
             )
         )
         self._counts.add(status_of(item.change))
+        self._made[item.address] = Carry(
+            task=item.caller.task,
+            run=self._recorder.run.id,
+            attempt=item.caller.attempt,
+            status=status_of(item.change),
+            diff=change_data(changes),
+        )
         self._plan.add(
             Planned(
                 address=item.address,

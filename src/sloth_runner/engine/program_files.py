@@ -67,7 +67,8 @@ class ProgramFiles:
             if kind not in (None, "file"):
                 known["kind"] = kind
             known["parent"] = await self._is_folder(posixpath.dirname(path))
-            self._pipeline.overlay.write(path)
+            if known["parent"] and "kind" not in known:
+                self._pipeline.overlay.write(path)
         return Answer(value=known)
 
     async def _remove(self, caller: Caller, _host: str, arguments: Sequence[Value]) -> Answer:
@@ -78,6 +79,8 @@ class ProgramFiles:
         if kind == "directory":  # it works only if that is empty then
             raise Unpredictable(_place(caller, f"{caller.function} of {path}, a folder"))
         known = await self._foresee(path, caller, needed=True)
+        if not known and not self._pipeline.overlay.wrote_last(path):
+            known["found"] = kind is not None
         self._pipeline.overlay.write(path)
         return Answer(value=known)
 
@@ -87,8 +90,9 @@ class ProgramFiles:
         await self._note(new, caller)
         if self._pipeline.preview is None:
             return Answer(value=None)
-        if kind == "directory":
-            raise Unpredictable(_place(caller, f"{caller.function} of {old}, a folder"))
+        if kind not in (None, "file"):
+            what = "a folder" if kind == "directory" else "no plain file"
+            raise Unpredictable(_place(caller, f"{caller.function} of {old}, {what}"))
         known = await self._foresee(old, caller, needed=True)
         known["parent"] = await self._is_folder(posixpath.dirname(new))
         self._pipeline.overlay.write(old)
@@ -98,18 +102,22 @@ class ProgramFiles:
     async def source(self, path: str, caller: Caller) -> Content | None:
         """Returns what a preview predicts of a file that another is made from, if it does.
 
-        Raises Unpredictable where nothing is there that an earlier change may make.
+        Raises LookupError for one that would be gone, and Unpredictable where a change
+        before it makes or edits the file. Of an action only that is taken for sure which
+        has nothing there yet: most have nothing to do with the file.
         """
         if self._pipeline.preview is None:
             return None
         overlay = self._pipeline.overlay
         predicted = overlay.at_path(LOCAL, path)
+        if predicted is not None and predicted.state is None:
+            raise LookupError(path)
         if predicted is not None and predicted.content is not None:
             return predicted.content
-        gone = predicted is not None and predicted.state is None
-        follows = overlay.follows(Address(LOCAL, "path", path), path)
-        if follows is not None and not gone and (await self._look(path))[1] is None:
-            raise Unpredictable(_place(caller, f"{caller.function} of {path}, not made yet"))
+        if overlay.follows(Address(LOCAL, "path", path), path) is None:
+            return None
+        if overlay.is_named(LOCAL, path) or (await self._look(path))[1] is None:
+            raise Unpredictable(_place(caller, f"{caller.function} of {path}, not as it will be"))
         return None
 
     def wrote(self, path: str, caller: Caller) -> None:
@@ -135,10 +143,22 @@ class ProgramFiles:
     async def _note(self, path: str, caller: Caller) -> _Note:
         known = self._notes.get(path)
         if known is None:
-            before, kind = await self._look(path)
+            before, kind = await self._foreseen(path)
             known = self._notes.setdefault(path, _Note(caller, before, kind))
         self._disturbed(path)
         return known
+
+    async def _foreseen(self, path: str) -> tuple[Value, str | None]:
+        """Returns what is at a path before it is written; in a preview, what would be."""
+        preview, overlay = self._pipeline.preview is not None, self._pipeline.overlay
+        predicted = overlay.at_path(LOCAL, path) if preview else None
+        if predicted is None:
+            return await self._look(path)
+        if predicted.state is None:
+            return ABSENT, None
+        if predicted.content is None:
+            return _UNKNOWN, None
+        return ["file", predicted.content.sha256], "file"
 
     def _disturbed(self, path: str) -> None:
         """Lets nothing be believed that was seen there, or will be while it may be open."""
@@ -179,19 +199,30 @@ class ProgramFiles:
         overlay = self._pipeline.overlay
         predicted = overlay.at_path(LOCAL, path)
         if predicted is not None:
-            return predicted.state is not None
+            return predicted.state is not None and predicted.content is None
         if overlay.follows(Address(LOCAL, "path", path), path) is not None:
             return True  # an action that makes it is taken to succeed
         _, kind = await self._look(path)
         return kind == "directory"
 
     async def _look(self, path: str) -> tuple[Value, str | None]:
-        """Returns what tells one file from another (of a file its content), and the kind."""
+        """Returns what tells one file from another (of a file its content), and the kind.
+
+        A link that leads nowhere is a link; what may not be read is told by its time.
+        """
+        controller = self._pipeline.machines.controller
         try:
-            stat = await self._pipeline.machines.controller.stat(path, follow=True, digest=True)
-        except HostError:  # the program will be told the same, in the way of Lua
-            return _UNSEEN, None
-        return (ABSENT, None) if stat is None else ([stat.kind, stat.sha256], stat.kind)
+            stat = await controller.stat(path, follow=True, digest=True)
+            stat = await controller.stat(path) if stat is None else stat
+        except HostError:
+            try:
+                stat = await controller.stat(path)
+            except HostError:  # the program will be told the same, in the way of Lua
+                return _UNSEEN, None
+        if stat is None:
+            return ABSENT, None
+        mark = stat.sha256 or (stat.mtime_ns if stat.kind == "file" else stat.target)
+        return [stat.kind, mark], stat.kind
 
 
 def _predicted(

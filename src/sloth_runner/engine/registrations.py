@@ -7,17 +7,20 @@ from msgspec import structs
 
 from sloth_runner.core import schema, values
 from sloth_runner.core.address import Address
+from sloth_runner.core.diff import Change
 from sloth_runner.core.errors import ParamError, SlothError
 from sloth_runner.core.events import ChangeItem, Event, ResourceEnd
 from sloth_runner.core.record import Carry, ResourceRow, ResourceState, now
 from sloth_runner.core.registry import Registry
 from sloth_runner.core.resource import Resource
-from sloth_runner.core.values import Value
+from sloth_runner.core.values import State, Value
 from sloth_runner.engine.context import Caller
 from sloth_runner.engine.pipeline import Pipeline
 from sloth_runner.engine.seal import change_data
 from sloth_runner.engine.work import carried, owed
 from sloth_runner.engine.writes import ABSENT, REGISTRATION, Writes
+
+CONTENT = "content"
 
 SPELLINGS = {"installed": "present", "running": "started"}
 """Words of a registration for the words that the types use."""
@@ -107,6 +110,9 @@ class Registrations:
         row = self.row(address)
         if row is None:
             return False
+        self._answered.pop(address, None)
+        for waiting in self._pending.values():
+            waiting.discard(address)
         told = self._told(address, caller, _marks(row), ABSENT)
         if self._pipeline.preview is not None:
             self.predicted[address] = None
@@ -153,9 +159,9 @@ class Registrations:
             return False
         predicted = self._pipeline.overlay.state(address)
         if predicted is not None:
-            return bool(resource.diff(predicted.state))
+            return bool(differences(resource, predicted.state, properties))
         [seen] = await self._pipeline.observations.fresh(address.host, [(address, resource)])
-        return isinstance(seen, Exception) or bool(resource.diff(seen))
+        return isinstance(seen, Exception) or bool(differences(resource, seen, properties))
 
     async def _record(
         self,
@@ -242,6 +248,8 @@ def observable(
     params = schema.params_of(cls)
     keys = [param.name for param in params.values() if param.doc.key]
     given = {keys[0]: address.name} if len(keys) == 1 else {}
+    if CONTENT in params and params[CONTENT].required:
+        given[CONTENT] = ""  # of a file it is not asked unless it is registered
     for name, value in properties.items():
         if name in params and name not in given:
             value = SPELLINGS.get(value, value) if isinstance(value, str) else value
@@ -255,6 +263,16 @@ def observable(
     except (ParamError, SlothError, TypeError):
         return None
     return resource
+
+
+def differences(
+    resource: Resource, seen: State | None, properties: Mapping[str, Value]
+) -> tuple[Change, ...]:
+    """Returns what differs of what a registration says: its content only where it says one."""
+    change = resource.diff(seen)
+    if change.kind == "create":
+        return change.changes or (Change("presence", None, True),)
+    return tuple(c for c in change.changes if c.property != CONTENT or CONTENT in properties)
 
 
 def _marks(row: ResourceRow) -> Value:

@@ -94,7 +94,8 @@ class StackCalls:
             run=self._recorder.run.number,
         )
         self._outputs[key] = stored
-        self._writes.note(OUTPUT, key, caller, ABSENT, value)
+        before = ABSENT if old is None else [self._open(old), old.sensitive]
+        self._writes.note(OUTPUT, key, caller, before, [value, sensitive])
         if self._pipeline.preview is not None:
             self._pipeline.preview.shown.append(event)
         else:

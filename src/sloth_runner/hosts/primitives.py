@@ -888,7 +888,7 @@ def _chunks(data: str | None, source: str | None) -> Iterator[bytes]:
     if source is None:
         yield _raw(data or "")
         return
-    fd = os.open(_raw(source), _READ_FLAGS)
+    fd = os.open(_raw(source), _READ_FLAGS & ~os.O_NOFOLLOW)
     try:
         yield from _chunks_of(fd)
     finally:
@@ -908,19 +908,42 @@ def write_file(
     backup: bool = False,
     follow: bool = False,
     in_place: bool = False,
+    was: str | None = None,
     chunks: Iterable[bytes] | None = None,
 ) -> dict[str, Any]:
     """Replaces a file atomically and durably.
 
     The content is ``data``, the file ``source``, or ``chunks`` from a channel; ``sha256``,
-    if given, is what it must have. Unset owners and mode are kept, or are 0644 and this
+    if given, is what it must have, and ``was`` that of the content that is replaced ("":
+    there is none): who edits a file has read it by its path, and another may have put
+    another file there meanwhile. Unset owners and mode are kept, or are 0644 and this
     account for a new file. Returns "path" (where it was written, links resolved),
     "backup", "in_place", "sha256" and "links" (names that the replaced file had; 0: none).
     """
     wanted = Wanted(names, mode, owner, group)
     with _place(path, follow, wanted.uid) as place:
+        _check_unmoved(place, was)
         body = _chunks(data, source) if chunks is None else chunks
         return _install(place, body, wanted, sha256, validate, backup, in_place)
+
+
+def _check_unmoved(place: Place, was: str | None) -> None:
+    """Raises Refused unless ``place`` holds what was read there before, by its digest."""
+    if was is None:
+        return
+    found = ""
+    with contextlib.suppress(FileNotFoundError):
+        fd = os.open(place.name, _READ_FLAGS, dir_fd=place.fd)
+        try:
+            found = _digest(fd, os.fstat(fd).st_size)
+        finally:
+            os.close(fd)
+    if found != was:
+        raise Refused(
+            "ESTALE",
+            f"{_shown(place.path)} is not what was read there a moment ago",
+            "somebody else is changing it, or a directory above it; look at who may",
+        )
 
 
 def _install(

@@ -12,7 +12,7 @@ from sloth_runner.core.errors import HostError, Refused, SecretName, SlothError
 from sloth_runner.core.host import Host, Request
 from sloth_runner.core.resource import Origin, Resource
 from sloth_runner.core.schema import Content, Doc, Path
-from sloth_runner.core.values import State
+from sloth_runner.core.values import State, sha256
 from sloth_runner.resources._files import SAVED, is_private, real_path
 from sloth_runner.resources._lines import undone, unified
 
@@ -90,6 +90,10 @@ class TextEdit(Resource):
     @property
     def part_of_file(self) -> bool:
         return True
+
+    @property
+    def needs_parent(self) -> bool:
+        return self.creates_file
 
     @property
     def exclusive(self) -> str:
@@ -177,7 +181,8 @@ class TextEdit(Resource):
         before = document.text if document else ""
         after = self.edited(before)
         if document is None or after != before:
-            await self._write(host, after, mode=self.new_mode if document is None else None)
+            mode = self.new_mode if document is None else None
+            await self._write(host, after, before=document, mode=mode)
 
     async def destroy(self, host: Host) -> None:
         """Takes the managed part out; a file that ``create`` made and that is then empty goes."""
@@ -188,7 +193,7 @@ class TextEdit(Resource):
         if not after and document.text and self.creates_file:
             await host.ask("remove", path=self.path)
         elif after != document.text:
-            await self._write(host, after)
+            await self._write(host, after, before=document)
 
     async def revert(self, host: Host, origin: Origin) -> None:
         """Takes the edit back line by line: what others changed in the file since stays."""
@@ -209,7 +214,7 @@ class TextEdit(Resource):
         if saved is None and not text:
             await host.ask("remove", path=self.path)
         elif text != document.text:
-            await self._write(host, text)
+            await self._write(host, text, before=document)
         return None
 
     async def _document(self, host: Host) -> Document | None:
@@ -218,7 +223,9 @@ class TextEdit(Resource):
             raise answer
         return answer
 
-    async def _write(self, host: Host, text: str, mode: str | None = None) -> None:
+    async def _write(
+        self, host: Host, text: str, *, before: Document | None, mode: str | None = None
+    ) -> None:
         await host.write(
             self.path,
             Content.of(text),
@@ -227,6 +234,7 @@ class TextEdit(Resource):
             backup=self.backup,
             follow=self.follow,
             in_place=self.in_place,
+            was="" if before is None else sha256(before.text),
         )
 
     @property

@@ -84,6 +84,10 @@ class Download(Resource):
     def observation_key(self) -> Hashable:
         return (self.path, self.sha256 is None, _files.numbers(self.owner, self.group))
 
+    @property
+    def needs_parent(self) -> bool:
+        return True
+
     def desired(self) -> State:
         content = None if self.sha256 is None else f"sha256:{self.sha256.lower()}"
         managed = set_only(content=content, mode=self.mode, owner=self.owner, group=self.group)

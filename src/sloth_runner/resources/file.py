@@ -110,6 +110,10 @@ class File(Resource):
     def observation_key(self) -> Hashable:
         return (self.path, self.follow, _files.numbers(self.owner, self.group))
 
+    @property
+    def needs_parent(self) -> bool:
+        return True
+
     def desired(self) -> State:
         return {
             "content": _PLAIN + self.content.sha256,

@@ -48,6 +48,10 @@ class Symlink(Resource):
         if not self.target:
             raise ParamError("parameter 'target': it is empty")
 
+    @property
+    def needs_parent(self) -> bool:
+        return True
+
     def desired(self) -> State:
         return {"target": self.target}
 

@@ -56,8 +56,8 @@ class Blobs:
     def put_file(self, path: str) -> str:
         """Keeps the content of a file, of any size, and returns its key.
 
-        A file in our own ``scratch`` folder is moved, any other is copied; a link at the
-        end of the path is not followed.
+        A file in our own ``scratch`` folder is moved, any other is copied; links are
+        followed, since it is the user's own file that the path leads to.
         """
         with explaining_files(self._blobs):
             if str(Path(path).parent) == self._tmp:
@@ -80,7 +80,7 @@ class Blobs:
     def put_sealed_file(self, path: str, sealer: Sealer) -> str:
         """Keeps the content of a file encrypted and returns its key; the file stays."""
         with (
-            descriptor(path, os.O_RDONLY | os.O_NOFOLLOW) as number,
+            descriptor(path, os.O_RDONLY) as number,
             os.fdopen(number, "rb", closefd=False) as source,
         ):
             sha256 = _hash(source)
@@ -195,7 +195,7 @@ class Blobs:
     def _copied(self, path: str) -> tuple[str, str]:
         digest = hashlib.sha256()
         with (
-            descriptor(path, os.O_RDONLY | os.O_NOFOLLOW) as number,
+            descriptor(path, os.O_RDONLY) as number,
             self._partial() as (file, copy),
         ):
             while piece := os.read(number, _PIECE):

@@ -169,3 +169,4 @@ globals.io = {
     return default_out
   end,
 }
+S.loaded.io = globals.io

@@ -117,8 +117,9 @@ end
 
 function S.remove_in_memory(path)
   local place = absolute(path)
-  learn(place, announce("os.remove", place))
-  if not exists(place) then return missing(path) end
+  local known = announce("os.remove", place)
+  learn(place, known)
+  if not (known and known.found or exists(place)) then return missing(path) end
   overlay[place] = false
   return true
 end

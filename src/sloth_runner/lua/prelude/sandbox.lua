@@ -99,6 +99,7 @@ end
 -- require: Lua modules beside the workflow, each loaded once. In Lua, so that calls work inside.
 
 local loaded, loading = {}, {}
+S.loaded = loaded
 for name, library in raw.pairs(globals) do
   if type(library) == "table" and name ~= "package" and name ~= "_G" then loaded[name] = library end
 end
