@@ -106,3 +106,47 @@ def commands(story: Story, given: str) -> list[Done]:
         told.append(story.sloth("stack", words, "web", *["--json"] * (words != "export")))
     told += [story.sloth("stack", "history", "web", str(number)) for number in (1, 2, 4)]
     return told
+
+
+REPEATED = """
+    local function secret(n) return values["secret" .. n] end
+    local function fails(call, given) local ok = pcall(call, given) assert(not ok) end
+    fails(exec.run, {cmd = "echo out-$PW; echo err-$PW >&2; exit 3", env = {PW = secret(1)}})
+    fails(exec.run, {argv = {"sh", "-c", "cat; cat >&2; exit 1"}, stdin = "x\\n" .. secret(2)})
+    exec.run({cmd = "echo $PW", env = {PW = secret(3)}})
+    fails(file_ops.content, {path = HERE .. "/a", content = "one\\n" .. secret(4) .. "\\n",
+                             mode = "0600", validate = "cat %s /nowhere"})
+    fails(function() template.render("{{ d[pw] }}", {d = {a = 1}, pw = secret(5)}) end)
+    file_ops.content({path = HERE .. "/own", content = "x", mode = "0600"})
+    fails(file_ops.lineinfile, {path = HERE .. "/own", line = "pw = " .. secret(6)})
+    stack.set_output("pw", secret(7), {sensitive = true})
+    stack.register_resource({type = "custom", name = "c", properties = {}})
+    stack.update_resource("custom", "c", {state = "failed", error = "it was " .. secret(7)})
+    print(stack.get_output("pw"))
+    error("the password is " .. stack.get_output("pw"))
+"""
+
+
+def test_a_secret_that_a_command_or_an_error_repeats_is_masked(story: Story) -> None:
+    secrets = {f"secret{n}": f"canary-{n:02}-{n * 7919:06}" for n in range(1, 8)}
+    given = story.folder / "values.yaml"
+    given.write_text("".join(f"{name}: {value}\n" for name, value in secrets.items()))
+    story.write(REPEATED)
+    told = [
+        story.sloth("run", str(story.file), "--values", str(given), "--yes", *words)
+        for words in (("-v",), ("--json", "-v"))
+    ]
+    assert [done.code for done in told] == [1, 1]
+    told.append(story.sloth("stack", "history", "web", "1"))
+    told.append(story.sloth("stack", "export", "web"))
+    told.append(story.sloth("--json", "stack", "resources", "web"))
+    places = {"record": story.kept(), "shown": "".join(d.out + d.err for d in told).encode()}
+    found = {
+        (place, name)
+        for place, body in places.items()
+        for name, secret in secrets.items()
+        if secret.encode() in body
+    }
+    assert found == set()
+    assert "(sensitive)" in told[0].out
+    assert "the password is (sensitive)" in told[0].err

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from sloth_runner.core.events import Event
+from sloth_runner.engine.masking import Mask
 
 Publish = Callable[[Event], None]
 
@@ -16,6 +17,8 @@ class Bus:
 
     def __init__(self, *readers: Publish) -> None:
         self._readers = list(readers)
+        self.mask = Mask()
+        """Of secrets that any text may repeat; nobody is handed one."""
         self.errors: list[Exception] = []
 
     def subscribe(self, reader: Publish) -> None:
@@ -24,6 +27,7 @@ class Bus:
 
     def publish(self, event: Event) -> None:
         """Hands ``event`` to all readers."""
+        event = self.mask.event(event)
         for reader in tuple(self._readers):
             try:
                 reader(event)

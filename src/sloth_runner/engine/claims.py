@@ -125,8 +125,8 @@ class Claims:
             other = first
         if other is not None and not _retried(other, claim.caller):
             raise ConflictError(
-                f"{address} and the {other.resource.type} declared at {other.caller.place} both "
-                f"own the content of {path}",
+                f"this {claim.resource.type} and the {other.resource.type} declared at "
+                f"{other.caller.place} both own the content of {path}",
                 location=claim.caller.location,
                 hint="put the line or block into the content, or use file_ops.template"
                 if part or other.resource.part_of_file

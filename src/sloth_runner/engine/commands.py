@@ -18,6 +18,7 @@ from sloth_runner.core.host import (
 from sloth_runner.core.record import CommandRecord, Operation
 from sloth_runner.engine.bus import Bus
 from sloth_runner.engine.context import Caller
+from sloth_runner.engine.masking import Mask
 from sloth_runner.engine.recorder import Recorder
 from sloth_runner.hosts.processes import boot_id, process_alive
 from sloth_runner.state.ids import new_id
@@ -34,9 +35,11 @@ class Commands:
         self._recorder = recorder
         self._bus = bus
 
-    def acting(self, host: Host, operation: Operation, caller: Caller) -> Host:
-        """Returns ``host`` for the use of ``operation``."""
-        return _Journalled(host, operation, caller, self._recorder, self._bus)
+    def acting(
+        self, host: Host, operation: Operation, caller: Caller, mask: Mask | None = None
+    ) -> Host:
+        """Returns ``host`` for the use of ``operation``; ``mask`` hides what it was given."""
+        return _Journalled(host, operation, caller, self._recorder, self._bus, mask or Mask())
 
 
 class _Journalled(ActingHost):
@@ -49,12 +52,14 @@ class _Journalled(ActingHost):
         caller: Caller,
         recorder: Recorder,
         bus: Bus,
+        mask: Mask,
     ) -> None:
         super().__init__(inner, on_started=_nothing, on_output=_silent)
         self._operation = operation
         self._caller = caller
         self._recorder = recorder
         self._bus = bus
+        self._mask = mask
 
     async def run(
         self,
@@ -79,7 +84,8 @@ class _Journalled(ActingHost):
             asyncio.run_coroutine_threadsafe(self._recorder.command_started(record), loop).result()
 
         def output(stream: str, text: str) -> None:
-            loop.call_soon_threadsafe(self._bus.publish, self._line(stream, text))
+            line = self._mask.event(self._line(stream, text))
+            loop.call_soon_threadsafe(self._bus.publish, line)
 
         result = await super().run(command, on_started=started, on_output=output)
         await self._recorder.command_finished(command_id)

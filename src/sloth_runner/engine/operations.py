@@ -13,6 +13,7 @@ from sloth_runner.core.record import Operation
 from sloth_runner.core.resource import Action, Query
 from sloth_runner.core.values import Value
 from sloth_runner.engine.context import Caller
+from sloth_runner.engine.masking import Mask, secrets_of
 from sloth_runner.engine.pipeline import Pipeline
 from sloth_runner.engine.plan import Plan, planned_action
 from sloth_runner.engine.program import Answer, Unpredictable
@@ -106,11 +107,14 @@ class Operations:
         )
         pipeline.observations.invalidate(address.host, action.touches)
         failure: SlothError | None = None
+        mask = Mask(secrets_of(action))
         result: Mapping[str, Value] = {}
         try:
             await asyncio.sleep(0)  # a deadline that has passed by now is felt before it begins
-            result = await action.run(pipeline.commands.acting(machine, operation, caller))
+            acting = pipeline.commands.acting(machine, operation, caller, mask)
+            result = await action.run(acting)
         except SlothError as error:
+            mask.error(error)
             locate(error, address, caller, "action")
             error.effects = error.effects or _left_by(error, action)
             failure = error

@@ -23,6 +23,7 @@ from sloth_runner.core.values import State
 from sloth_runner.engine.commands import Commands
 from sloth_runner.engine.context import Caller, Counts, Outcome, status_of
 from sloth_runner.engine.machines import Machines
+from sloth_runner.engine.masking import Mask, secrets_of
 from sloth_runner.engine.observations import Observations, Seen
 from sloth_runner.engine.overlay import Overlay
 from sloth_runner.engine.plan import Plan
@@ -231,6 +232,7 @@ class Pipeline:
         if failure is None:
             failure = seen if isinstance(seen, SlothError) else item.left_over(after)
         if failure is not None:
+            Mask(secrets_of(item.resource, item.sensitive)).error(failure)
             locate(failure, item.address, item.caller)
             if not failure.effects and not isinstance(seen, Exception):
                 failure.effects = left_as(item, after)

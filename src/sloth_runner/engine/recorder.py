@@ -109,7 +109,8 @@ class Recorder:
     def _with_events(
         self, store: Store, fn: Callable[[Store], tuple[T, Sequence[Event]]]
     ) -> tuple[T, Sequence[Event]]:
-        result, published = fn(store)
+        result, found = fn(store)
+        published = [self.bus.mask.event(event) for event in found]
         if self.seal.sealer.in_use and not self._key_noted:
             store.set_setting(KEY, self.seal.sealer.key_id)
             self._key_noted = True
@@ -234,6 +235,7 @@ class Recorder:
 
     async def put(self, row: ResourceRow, *published: Event) -> ResourceRow:
         """Records ``row`` as it is."""
+        row = structs.replace(row, error=self.bus.mask.value(row.error))
         stored = await self.write(lambda store: store.put_resource(self.stack.id, row), *published)
         self._keep(stored)
         return stored
@@ -329,7 +331,7 @@ class Recorder:
             order=old.order if old else 0,
             origin=origin,
             carry=carry,
-            error=str(error) if error else None,
+            error=self.bus.mask.value(str(error)) if error else None,
             task=written.caller.task,
             location=written.caller.place,
             protect=old.protect if old else False,

@@ -12,6 +12,7 @@ from sloth_runner.core.schema import shown_value, unknown_name
 from sloth_runner.core.values import Value, decode, encode
 from sloth_runner.engine.claims import Claims
 from sloth_runner.engine.context import Caller
+from sloth_runner.engine.masking import texts
 from sloth_runner.engine.pipeline import Pipeline
 from sloth_runner.engine.program import Answer
 from sloth_runner.engine.registrations import Registrations
@@ -94,6 +95,8 @@ class StackCalls:
             run=self._recorder.run.number,
         )
         self._outputs[key] = stored
+        if sensitive:
+            self._recorder.bus.mask.learn(texts(value))
         before = ABSENT if old is None else [self._open(old), old.sensitive]
         self._writes.note(OUTPUT, key, caller, before, [value, sensitive])
         if self._pipeline.preview is not None:
@@ -187,7 +190,9 @@ class StackCalls:
 
     def _open(self, output: Output) -> Value:
         if output.sensitive and isinstance(output.value, dict):
-            return decode(self._recorder.seal.sealer.decrypt(output.value["$sealed"]))
+            value = decode(self._recorder.seal.sealer.decrypt(output.value["$sealed"]))
+            self._recorder.bus.mask.learn(texts(value))
+            return value
         return output.value
 
 

@@ -1,6 +1,7 @@
 """Templates: Jinja2 in its sandbox, where an unknown name is an error and never empty text."""
 
 import functools
+import re
 from collections.abc import Iterable, Mapping, Sized
 from typing import Any
 
@@ -9,6 +10,10 @@ from sloth_runner.core.values import Value
 
 LARGEST = 64 * 1024 * 1024
 """Characters that a template may come to, and items that an operation in it may make."""
+
+
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+_OWN = ("'dict object'", "'list object'", "'str object'", "'int object'", "'float object'")
 
 
 class TemplateFailed(TaskError):
@@ -27,16 +32,26 @@ def render(text: str, variables: Mapping[str, Value], name: str) -> str:
         return _joined(_environment().from_string(text).generate(dict(variables)))
     except jinja2.TemplateSyntaxError as error:
         raise TemplateFailed(
-            f"{name}:{error.lineno}: {error.message}", facts={"template": name}
+            f"{name}:{error.lineno}: {_told(error.message, text)}", facts={"template": name}
         ) from None
     except jinja2.UndefinedError as error:
         raise TemplateFailed(
-            f"{_place(error, name)}: {error.message}",
+            f"{_place(error, name)}: {_told(error.message, text)}",
             hint=f"variables given: {', '.join(sorted(variables)) or 'none'}",
             facts={"template": name},
         ) from None
     except (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
-        raise TemplateFailed(f"{_place(error, name)}: {error}", facts={"template": name}) from None
+        raise TemplateFailed(
+            f"{_place(error, name)}: {_told(str(error), text)}", facts={"template": name}
+        ) from None
+
+
+def _told(message: str | None, text: str) -> str:
+    """Returns a message without what it quotes and the template does not say: values."""
+    return _QUOTED.sub(
+        lambda quoted: quoted[0] if quoted[0][1:-1] in text or quoted[0] in _OWN else "'...'",
+        message or "",
+    )
 
 
 def _joined(pieces: Iterable[str]) -> str:
