@@ -131,3 +131,38 @@ def test_a_blob_cannot_be_written_outside_its_folder(
     exported["blobs"] = {"../../../escaped": "aGFja2Vk"}
     assert elsewhere(sloth)("stack", "import", saved(sloth, exported)).code == 2
     assert not list(sloth.folder.rglob("escaped"))
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [
+        ("resources", "registered", "x"),
+        ("resources", "run", {}),
+        ("resources", "last_applied", "yesterday"),
+        ("resources", "params", []),
+        ("runs", "result", 5),
+        ("runs", "started_at", None),
+        ("outputs", "key", None),
+    ],
+)
+def test_a_document_with_a_wrong_value_is_refused_and_leaves_nothing(
+    sloth: Sloth, part: str, name: str, value: object
+) -> None:
+    flow = sloth.write(
+        f'file_ops.content({{ path = "{sloth.folder}/a", content = "x" }})stack.set_output("o", 1)'
+    )
+    assert sloth("run", "web", "-f", flow, "--yes").code == 0
+    document = sloth("stack", "export", "web").json
+    document[part][0][name] = value
+    changed = sloth.folder / "changed.json"
+    changed.write_text(json.dumps(document))
+    done = sloth("--db", str(sloth.folder / "other.db"), "stack", "import", str(changed))
+    assert (done.code, "not complete" in done.err) == (2, True), done.err
+    assert name in done.err
+    assert sloth("--db", str(sloth.folder / "other.db"), "stack", "list", "--json").code in (0, 2)
+
+
+def test_a_document_that_is_nested_without_end_is_refused(sloth: Sloth) -> None:
+    deep = sloth.folder / "deep.json"
+    deep.write_text("[" * 100_000)
+    assert sloth("stack", "import", str(deep)).code == 2

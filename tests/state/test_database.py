@@ -275,3 +275,29 @@ def test_the_pages_that_a_change_writes_do_not_grow_with_the_record(
     few = pages_of_one_change()
     journal.call(lambda s: [s.put_resource(stack.id, a_row(f"/etc/{n:05}")) for n in range(3000)])
     assert 1 <= pages_of_one_change() <= few + 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("what", ["", ".d", ".d/key"])
+def test_what_another_account_has_laid_there_is_not_used(path: Path, what: str) -> None:
+    with Journal.open(str(path)):
+        sealer = Sealer.load(f"{path}.d")
+        sealer.encrypt("x")
+    os.chown(f"{path}{what}", 65534, 65534)
+    with (
+        pytest.raises(RecordError, match="belongs to the account 65534"),
+        Journal.open(str(path)),
+    ):
+        Sealer.load(f"{path}.d").encrypt("x")
+
+
+def test_a_key_that_others_can_read_and_a_folder_that_is_a_link_are_not_used(path: Path) -> None:
+    with Journal.open(str(path)):
+        Sealer.load(f"{path}.d").encrypt("x")
+    Path(f"{path}.d/key").chmod(0o644)
+    with pytest.raises(RecordError, match="others may read"):
+        Sealer.load(f"{path}.d").encrypt("x")
+    Path(f"{path}.d").rename(f"{path}.elsewhere")
+    Path(f"{path}.d").symlink_to(f"{path}.elsewhere")
+    with pytest.raises(RecordError, match="is a symbolic link"):
+        Journal.open(str(path))

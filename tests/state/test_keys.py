@@ -86,6 +86,7 @@ def test_a_key_of_another_database_is_refused(tmp_path: Path, sealer: Sealer) ->
 def test_a_key_file_that_is_none_is_refused_and_kept(tmp_path: Path, sealer: Sealer) -> None:
     key_file(tmp_path).parent.mkdir()
     key_file(tmp_path).write_text("half a ke")
+    key_file(tmp_path).chmod(0o600)
     with pytest.raises(RecordError, match="no key file"):
         sealer.encrypt("x")
     assert key_file(tmp_path).read_text() == "half a ke"

@@ -6,10 +6,12 @@ sealed, to be opened only with the key of the database that they come from.
 """
 
 import base64
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 from msgspec import Struct, structs
 
 from sloth_runner.core import values
@@ -37,6 +39,10 @@ FORMAT = 1
 
 _DERIVED = frozenset({"host", "type", "name", "status"})
 """What an exported resource says twice, for whoever reads it."""
+
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
+
+T = TypeVar("T", bound=Struct)
 
 
 class Imported(Struct, frozen=True, kw_only=True):
@@ -194,11 +200,11 @@ def _parts(document: Mapping[str, Any], name: str | None) -> WholeStack:
     if not all(map(Blobs.is_key, blobs)):
         raise ValueError("a blob has an impossible name")
     described.pop("key")
-    stack = Stack(**{**described, "name": name or described["name"]})
+    stack = _typed(Stack, {**described, "name": name or described["name"]})
     return WholeStack(
         stack=stack,
         resources=[_row(data) for data in document["resources"]],
-        outputs=[Output(**data) for data in document["outputs"]],
+        outputs=[_typed(Output, data) for data in document["outputs"]],
         runs=[_run(stack.id, data) for data in document["runs"]],
         keys=keys,
         blobs=blobs,
@@ -209,36 +215,43 @@ def _row(data: Mapping[str, Any]) -> ResourceRow:
     carry = data["carry"]
     fields = {key: value for key, value in data.items() if key not in _DERIVED}
     desired = fields.pop("properties")
-    return ResourceRow(
-        **{
+    return _typed(
+        ResourceRow,
+        {
             **fields,
             "desired": desired,
             "address": Address.parse(data["address"]),
-            "carry": carry and Carry(**{**carry, "diff": tuple(carry["diff"])}),
-            "drift": tuple(data["drift"]),
-        }
+            "carry": carry and _typed(Carry, carry),
+        },
     )
+
+
+def _typed(cls: type[T], fields: Mapping[str, Any]) -> T:
+    """Returns what a part of a document describes; raises ValueError for what cannot be that."""
+    known = cls.__struct_fields__
+    for name, value in fields.items():
+        if name not in known:
+            raise ValueError(f"{name} is not known")
+        moment = name.endswith("_at") or name in ("at", "drift_since", "last_applied")
+        if moment and value and not _MOMENT.fullmatch(str(value)):
+            raise ValueError(f"{name} is not a time")
+    return msgspec.convert(dict(fields), cls)
 
 
 def _run(stack_id: str, data: Mapping[str, Any]) -> StoredRun:
     fields = dict(data)
     operations, events = fields.pop("operations"), fields.pop("events")
-    run = Run(**{**fields, "stack": stack_id})
+    run = _typed(Run, {**fields, "stack": stack_id})
     return StoredRun(
         run=run,
         operations=[
-            Operation(
-                **{
-                    **operation,
-                    "run": run.id,
-                    "address": Address.parse(operation["address"]),
-                    "diff": tuple(operation["diff"]),
-                    "command": tuple(operation["command"]),
-                }
+            _typed(
+                Operation,
+                {**operation, "run": run.id, "address": Address.parse(operation["address"])},
             )
             for operation in operations
         ],
-        events=[StoredEvent(**{**event, "run": run.id}) for event in events],
+        events=[_typed(StoredEvent, {**event, "run": run.id}) for event in events],
     )
 
 
@@ -269,7 +282,7 @@ def _keep_blobs(blobs: Blobs, given: Mapping[str, str]) -> None:
     for key, encoded in given.items():
         try:
             blobs.put_as(key, base64.b64decode(encoded, validate=True))
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise UsageError(f"a blob of the document is damaged: {error}") from None
 
 

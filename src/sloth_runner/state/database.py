@@ -12,7 +12,7 @@ from sloth_runner.core.address import escaped
 from sloth_runner.core.errors import RecordError, UsageError
 from sloth_runner.core.record import now
 from sloth_runner.state import failures
-from sloth_runner.state.files import PRIVATE_FILE, descriptor, make_folder, sync_folder
+from sloth_runner.state.files import PRIVATE_FILE, check_own, descriptor, make_folder, sync_folder
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 """The folder of our migrations: NUMBER_NAME.sql, numbered from 1 without gaps."""
@@ -78,6 +78,8 @@ def _prepare(path: str, *, create: bool) -> None:
             _make(path)
         # By name: closing a descriptor of the file would drop the locks that SQLite holds on
         # it elsewhere in this process (https://www.sqlite.org/howtocorrupt.html, 2.2).
+        check_own(os.path.realpath(path))
+        check_own(folder_of(path))
         found = Path(path).stat()
         if found.st_mode & 0o077 and found.st_uid == os.geteuid():
             Path(path).chmod(PRIVATE_FILE)

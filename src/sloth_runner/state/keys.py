@@ -21,7 +21,7 @@ from sloth_runner.core import values
 from sloth_runner.core.address import escaped
 from sloth_runner.core.errors import RecordError
 from sloth_runner.core.values import Value
-from sloth_runner.state.files import descriptor, make_folder, sync_folder, write_all
+from sloth_runner.state.files import check_own, descriptor, make_folder, sync_folder, write_all
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -168,6 +168,7 @@ class Sealer:
         return key
 
     def _read(self) -> bytes | None:
+        check_own(self._path, private=True)
         try:
             written = Path(self._path).read_text(encoding="ascii")
         except FileNotFoundError:

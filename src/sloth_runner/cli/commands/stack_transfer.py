@@ -79,5 +79,7 @@ def _document(file: str) -> Value:
         raise UsageError(f"{file} cannot be read: {error.strerror}") from error
     try:
         return values.decode(data.decode("utf-8"))
+    except RecursionError:
+        raise UsageError(f"{file} is no exported stack: it is nested too deeply") from None
     except ValueError as error:
         raise UsageError(f"{file} is not JSON: {error}") from None
