@@ -541,3 +541,37 @@ def test_a_registration_that_is_made_again_is_kept(story: Story) -> None:
     """
     assert [event["text"] for event in story.run(lua).of("log")] == ["created"]
     assert len(story.sloth("stack", "resources", "web", "--json").json) == 1
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (
+            'io.open(HERE .. "/link/f", "w"):write("other"):close()',
+            'file_ops.content({path = HERE .. "/real/f", content = "fixed"})',
+        ),
+        (
+            'io.open(HERE .. "/real/f", "w"):write("other"):close()',
+            'file_ops.content({path = HERE .. "/link/f", content = "fixed"})',
+        ),
+        (
+            'file_ops.content({path = HERE .. "/link/f", content = "other\\n"})',
+            'file_ops.lineinfile({path = HERE .. "/real/f", line = "fixed"})',
+        ),
+        (
+            'io.open(HERE .. "/real/f", "w"):write("other"):close()',
+            'file_ops.content({path = HERE .. "/last", content = "fixed", follow = true})',
+        ),
+    ],
+)
+def test_two_names_of_one_file_are_one_file(story: Story, first: str, second: str) -> None:
+    (story.here / "real").mkdir()
+    (story.here / "link").symlink_to("real")
+    (story.here / "real/f").write_text("at first\n")
+    (story.here / "last").symlink_to("real/f")
+    for _ in range(3):
+        planned = story.plan(f"{first} {second}")
+        ran = story.run()
+        assert (planned.code, ran.code) == (0, 0), (planned, ran)
+        assert "fixed" in (story.here / "real/f").read_text()
+        assert planned.of("resource.end")[-1]["outcome"] in ("changed", "created")

@@ -24,7 +24,7 @@ class Request(NamedTuple):
 
 
 LOOKING = frozenset(
-    {"stat", "read", "list", "walk", "members", "accounts", "facts", "connect", "get"}
+    {"stat", "resolve", "read", "list", "walk", "members", "accounts", "facts", "connect", "get"}
 )
 """The verbs that change nothing."""
 

@@ -9,7 +9,7 @@ the recorded order, which doubles with each hit.
 import asyncio
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
@@ -53,6 +53,7 @@ class Observations:
         self._count = 0
         self._touched: dict[str, Touched] = {}
         self._distrusted: dict[str, Touched] = {}
+        self._real: dict[tuple[str, str], str] = {}
         self._window: dict[str, int] = {}
         self._prefetch: asyncio.Task[None] | None = None
 
@@ -121,6 +122,7 @@ class Observations:
             or self._is_distrusted(local, path)
         ):
             began = self._count
+            await self.resolve(local, [path])
             stat = await self._machines.controller.stat(path, follow=True, digest=True)
             kept = self._sources[path] = (stat, self._clock(), began)
         return kept[0]
@@ -130,12 +132,50 @@ class Observations:
         self._count += 1
         if touches.paths is None:
             self._window[host] = FIRST_WINDOW
+        touches = self.resolved(host, touches)
         self._touched.setdefault(host, Touched()).mark(touches, self._count)
+        self._forget_links(host, touches)
 
     def distrust(self, host: str, touches: Touches) -> None:
         """Says that ``touches`` may be changed from now on at times that nobody tells."""
         self.invalidate(host, touches)
+        touches = self.resolved(host, touches)
         self._distrusted.setdefault(host, Touched()).mark(touches, self._count)
+
+    async def resolve(self, host: str, paths: Iterable[str]) -> None:
+        """Finds out where paths lead, so that two names of one file are known as one.
+
+        Of most paths that is asked of the directory only: a link at the end is the thing.
+        """
+        wanted = sorted({path for path in paths if (host, path) not in self._real})
+        if wanted:
+            machine = ReadOnlyHost(self._machines.host(host))
+            found = await machine.perform([Request("resolve", {"path": path}) for path in wanted])
+            for path, real in zip(wanted, found, strict=True):
+                self._real[(host, path)] = path if isinstance(real, Exception) else real
+
+    def names(self, host: str, path: str) -> tuple[str, ...]:
+        """Returns a path and, where that is known and another, what it leads to."""
+        folder, _, name = path.rpartition("/")
+        real = self._real.get((host, path))
+        if real is None and (host, folder) in self._real:
+            real = f"{self._real[(host, folder)].rstrip('/')}/{name}"
+        return (path,) if real in (None, path) else (path, str(real))
+
+    def resolved(self, host: str, touches: Touches) -> Touches:
+        """Returns what is touched under all names that are known of it."""
+        if touches.paths is None:
+            return touches
+        return Touches(tuple(n for path in touches.paths for n in self.names(host, path)))
+
+    def _forget_links(self, host: str, touches: Touches) -> None:
+        """Forgets where paths lead that may lead elsewhere now."""
+        if touches.paths is None:
+            self._real = {key: real for key, real in self._real.items() if key[0] != host}
+            return
+        for key in [k for k in self._real if k[0] == host]:
+            if any(f"{key[1]}/".startswith(f"{path}/") for path in touches.paths):
+                del self._real[key]
 
     def disturbed(self, host: str, resource: Resource) -> bool:
         """Whether anything was said to be touched, since the start, that may be ``resource``."""
@@ -207,6 +247,7 @@ class Observations:
         pending = list(wanted)
         while pending:
             began = self._count
+            await self.resolve(host, _links_of(resource for _, resource in pending))
             first, *others = _by_type(pending)
             if others:
                 await asyncio.gather(
@@ -238,12 +279,27 @@ class Observations:
             self._kept[address] = _Kept(resource, state, at, began)
 
     def _is_distrusted(self, host: str, path: str | None) -> bool:
-        distrusted = self._distrusted.get(host)
-        return distrusted is not None and distrusted.latest(path) > 0
+        return self._latest(self._distrusted, host, path) > 0
 
     def _touched_since(self, host: str, count: int, path: str | None) -> bool:
-        touched = self._touched.get(host)
-        return touched is not None and touched.latest(path) > count
+        return self._latest(self._touched, host, path) > count
+
+    def _latest(self, marked: dict[str, Touched], host: str, path: str | None) -> int:
+        touched = marked.get(host)
+        if touched is None:
+            return 0
+        if path is None:
+            return touched.latest(None)
+        return max(touched.latest(name) for name in self.names(host, path))
+
+
+def _links_of(resources: Iterable[Resource]) -> Iterator[str]:
+    """Yields what has to be resolved of the paths of resources."""
+    for resource in resources:
+        if resource.path is not None:
+            yield resource.path.rpartition("/")[0]
+            if getattr(resource, "follow", False):
+                yield resource.path
 
 
 def _by_type(

@@ -1,6 +1,7 @@
 """Actions and queries: what is done once, and what only looks."""
 
 import asyncio
+import posixpath
 import time
 from collections.abc import Mapping
 
@@ -231,6 +232,7 @@ class Operations:
         self, host: str, machine: Host, query: Query, caller: Caller
     ) -> Answer:
         overlay, path = self._pipeline.overlay, query.path or ""
+        await self._pipeline.observations.resolve(host, [path, posixpath.dirname(path)])
         predicted = overlay.at_path(host, path)
         if predicted is not None:
             data = None if predicted.content is None else predicted.content.data

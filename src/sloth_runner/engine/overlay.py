@@ -1,5 +1,7 @@
 """What a preview predicts: changes that were not made but that later calls must see."""
 
+from collections.abc import Callable
+
 from msgspec import Struct
 
 from sloth_runner.core.address import LOCAL, Address
@@ -27,10 +29,12 @@ class PathPrediction(Struct, frozen=True, kw_only=True):
 class Overlay:
     """The predicted changes of one preview, in the order in which they would happen.
 
-    ``keys`` are keys by keyspace and name, ``program`` is who knows what it wrote itself.
+    ``names`` returns the names of a path on a host; ``keys`` are keys by keyspace and name;
+    ``program`` is who knows what it wrote itself.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, names: Callable[[str, str], tuple[str, ...]]) -> None:
+        self._names = names
         self._states: dict[Address, Prediction] = {}
         self._paths: dict[tuple[str, str], Address] = {}
         self._changes: list[Address] = []
@@ -50,6 +54,9 @@ class Overlay:
     def act(self, address: Address, touches: Touches) -> None:
         """Notes that an action would run."""
         self._changes.append(address)
+        if touches.paths is not None:
+            host = address.host
+            touches = Touches(tuple(n for path in touches.paths for n in self._names(host, path)))
         self._touched.setdefault(address.host, Touched()).mark(touches, len(self._changes))
         self._named |= {(address.host, path) for path in touches.paths or ()}
         self._latest[address.host] = address
@@ -99,7 +106,8 @@ class Overlay:
 
     def _last(self, host: str, path: str | None) -> Address | None:
         touched = self._touched.get(host)
-        latest = touched.latest(path) if touched else 0
+        names = (None,) if path is None else self._names(host, path)
+        latest = max(touched.latest(name) for name in names) if touched else 0
         return self._changes[latest - 1] if latest else None
 
     def _own(self, path: str) -> PathPrediction | None:

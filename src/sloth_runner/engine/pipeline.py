@@ -82,7 +82,7 @@ class Pipeline:
         self.stop = stop
         self.preview = preview
         self.binding = binding
-        self.overlay = Overlay()
+        self.overlay = Overlay(observations.names)
         self.tasks: frozenset[str] | None = None
         self._preimages = preimages
         self._prediction = (

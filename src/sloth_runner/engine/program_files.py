@@ -56,6 +56,7 @@ class ProgramFiles:
         now need not be the one then.
         """
         path, mode = str(arguments[0]), str(arguments[1])
+        await self._resolve(path)
         writes = not reads(arguments)
         if self._pipeline.preview is None:
             if writes:
@@ -73,6 +74,7 @@ class ProgramFiles:
 
     async def _remove(self, caller: Caller, _host: str, arguments: Sequence[Value]) -> Answer:
         path = str(arguments[0])
+        await self._resolve(path)
         kind = (await self._note(path, caller)).kind
         if self._pipeline.preview is None:
             return Answer(value=None)
@@ -86,6 +88,7 @@ class ProgramFiles:
 
     async def _rename(self, caller: Caller, _host: str, arguments: Sequence[Value]) -> Answer:
         old, new = str(arguments[0]), str(arguments[1])
+        await self._resolve(old, new)
         kind = (await self._note(old, caller)).kind
         await self._note(new, caller)
         if self._pipeline.preview is None:
@@ -109,6 +112,7 @@ class ProgramFiles:
         if self._pipeline.preview is None:
             return None
         overlay = self._pipeline.overlay
+        await self._resolve(path)
         predicted = overlay.at_path(LOCAL, path)
         if predicted is not None and predicted.state is None:
             raise LookupError(path)
@@ -139,6 +143,11 @@ class ProgramFiles:
                 event = self._writes.event(FILE, path, note.caller, note.before, after)
                 await self._pipeline.recorder.emit(event)
             self._writes.note(FILE, path, note.caller, note.before, after)
+
+    async def _resolve(self, *paths: str) -> None:
+        """Finds out which other names these files have."""
+        folders = [posixpath.dirname(path) for path in paths]
+        await self._pipeline.observations.resolve(LOCAL, [*paths, *folders])
 
     async def _note(self, path: str, caller: Caller) -> _Note:
         known = self._notes.get(path)

@@ -2398,8 +2398,14 @@ def get(names: Names, url: str, timeout: float = 5.0, limit: int = CHUNK) -> dic
         return {"status": None, "reason": str(error) or type(error).__name__, "body": ""}
 
 
+def resolve(names: Names, path: str) -> str:
+    """Returns where a path leads when every link in it is followed, whether or not it exists."""
+    return _text(os.path.realpath(_path(path)))
+
+
 _VERBS: dict[str, Callable[..., Any]] = {
     "stat": stat_path,
+    "resolve": resolve,
     "read": read_file,
     "list": list_directory,
     "walk": walk_tree,
