@@ -392,3 +392,46 @@ def test_a_signal_stops_a_run_cleanly(sloth: Sloth) -> None:
     assert b"was cancelled" in out
     assert not (sloth.folder / "second").exists()
     assert sloth("stack", "show", "site", "--json").json["status"] == "cancelled"
+
+
+def test_a_file_that_does_not_load_leaves_the_record_as_it_was(sloth: Sloth) -> None:
+    broken = sloth.write("local x = = 1", "broken")
+    assert sloth("run", "web", "-f", broken, "--yes").code == 2
+    assert sloth("stack", "list", "--json").json == []
+    assert sloth("run", "web", "-f", sloth.write('state.set("a", 1)'), "--yes").code == 0
+    assert sloth("run", "web", "-f", broken, "--yes").code == 2
+    [stack] = sloth("stack", "list", "--json").json
+    assert (stack["status"], len(sloth("stack", "history", "web", "--json").json)) == ("applied", 1)
+
+
+def test_a_failure_in_a_goroutine_is_told_with_all_that_is_known(sloth: Sloth) -> None:
+    flow = sloth.write("""
+        goroutine.map({ "x", "y" }, function(name)
+            exec.run("echo reason-" .. name .. " >&2; exit 4")
+        end)
+    """)
+    done = sloth("run", flow, "--yes")
+    assert done.code == 1
+    for told in ("exit code  4", "reason-x", "2 of 2 failed", "host       local", "command    "):
+        assert told in done.err, done.err
+
+
+def test_of_a_long_output_it_says_how_much_is_left_out(sloth: Sloth) -> None:
+    flow = sloth.write('exec.run("seq 1 150; exit 1")')
+    done = sloth("run", "web", "-f", flow, "--yes")
+    assert "stdout     (last 20 of 101 lines)" in done.err
+    kept = sloth("stack", "history", "web", "1", "--json").json["events"]
+    [told] = [event for event in kept if event["type"] == "diagnostic"]
+    lines = told["facts"]["stdout"].splitlines()
+    assert lines[0] == "(50 lines before these are left out)"
+    assert lines[1:] == [str(number) for number in range(51, 151)]
+
+
+def test_a_run_that_is_too_slow_names_what_was_under_way(sloth: Sloth) -> None:
+    flow = sloth.write("""
+        task({ name = "slow", run = function() exec.run("sleep 30") end })
+        task({ name = "next", depends_on = { "slow" }, run = function() end })
+    """)
+    done = sloth("run", flow, "--yes", "--timeout", "300ms")
+    assert done.code == 9
+    assert "under way  slow" in done.err

@@ -143,6 +143,8 @@ def test_a_blob_cannot_be_written_outside_its_folder(
         ("runs", "result", 5),
         ("runs", "started_at", None),
         ("outputs", "key", None),
+        ("stack", "id", "../../escaped"),
+        ("stack", "name", "a\x1b[31m"),
     ],
 )
 def test_a_document_with_a_wrong_value_is_refused_and_leaves_nothing(
@@ -153,16 +155,30 @@ def test_a_document_with_a_wrong_value_is_refused_and_leaves_nothing(
     )
     assert sloth("run", "web", "-f", flow, "--yes").code == 0
     document = sloth("stack", "export", "web").json
-    document[part][0][name] = value
+    place = document[part] if part == "stack" else document[part][0]
+    place[name] = value
     changed = sloth.folder / "changed.json"
     changed.write_text(json.dumps(document))
     done = sloth("--db", str(sloth.folder / "other.db"), "stack", "import", str(changed))
     assert (done.code, "not complete" in done.err) == (2, True), done.err
     assert name in done.err
-    assert sloth("--db", str(sloth.folder / "other.db"), "stack", "list", "--json").code in (0, 2)
+    assert not list(sloth.folder.glob("escaped*"))
 
 
 def test_a_document_that_is_nested_without_end_is_refused(sloth: Sloth) -> None:
     deep = sloth.folder / "deep.json"
     deep.write_text("[" * 100_000)
     assert sloth("stack", "import", str(deep)).code == 2
+
+
+def test_a_stack_with_a_sealed_output_runs_in_another_record(sloth: Sloth) -> None:
+    flow = sloth.write('stack.set_output("t", "a secret", { sensitive = true })')
+    assert sloth("run", "web", "-f", flow, "--yes").code == 0
+    document = sloth.folder / "web.json"
+    document.write_text(sloth("stack", "export", "web", "--with-blobs").out)
+    other = ["--db", str(sloth.folder / "other.db")]
+    assert sloth(*other, "stack", "import", str(document)).code == 0
+    for command in (["plan"], ["run", "--yes"], ["run", "--yes", "-q"]):
+        done = sloth(*other, command[0], "web", "-f", flow, *command[1:])
+        assert done.code == 0, done.err
+    assert done.out == ""

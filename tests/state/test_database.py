@@ -5,6 +5,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -301,3 +302,21 @@ def test_a_key_that_others_can_read_and_a_folder_that_is_a_link_are_not_used(pat
     Path(f"{path}.d").symlink_to(f"{path}.elsewhere")
     with pytest.raises(RecordError, match="is a symbolic link"):
         Journal.open(str(path))
+
+
+def test_what_is_no_record_of_ours_is_left_as_it_is(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_text("a text\n")
+    other = path.with_name("other.db")
+    with closing(sqlite3.connect(other)) as connection:
+        connection.execute("CREATE TABLE theirs (a)")
+    folder = path.with_name("folder")
+    folder.mkdir()
+    for place in (path, other, folder):
+        place.chmod(0o755)
+        before = place.read_bytes() if place.is_file() else b""
+        with pytest.raises(RecordError):
+            Journal.open(str(place))
+        assert mode_of(place) == "0o755"
+        assert (place.read_bytes() if place.is_file() else b"") == before
+    assert sorted(p.name for p in path.parent.iterdir()) == ["folder", "other.db", "stacks.db"]

@@ -181,3 +181,22 @@ def test_a_kill_while_a_large_file_is_written_leaves_the_old_one(story: Story) -
         assert size in (4, 8_000_000)
     assert story.run(None).code == 0
     assert sorted(p.name for p in story.here.iterdir()) == ["big"]
+
+
+def test_a_drift_check_after_a_kill_settles_what_was_in_doubt(
+    tmp_path: Path, zygote: Zygote
+) -> None:
+    for step in itertools.count(1):
+        story = a_site(tmp_path / str(step), zygote)
+        first = 'file_ops.content({path = HERE .. "/conf", content = "first"})'
+        assert story.run(first).code == 0
+        story.write(first.replace("first", "second"))
+        ended = story.run(kill={"at": "commit", "step": step}).code == 0
+        told = story.sloth("stack", "drift", "web", "--json")
+        assert (told.json["drifted"], told.json["missing"]) == ([], []), (step, told)
+        content = (story.here / "conf").read_text()
+        assert story.sloth("stack", "drift", "web", "--fix", "--yes").code == 0
+        assert (story.here / "conf").read_text() == content
+        if ended:
+            break
+    assert step > 5

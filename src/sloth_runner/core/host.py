@@ -337,9 +337,12 @@ def rights_hint(result: CommandResult) -> str:
     return RIGHTS if _NO_RIGHTS.search(result.stderr) else ""
 
 
-def tail(output: str, lines: int = 20) -> str:
-    """Returns the last ``lines`` lines, each cut at 500 characters."""
-    return "\n".join(line[:500] for line in output.rstrip("\n").split("\n")[-lines:])
+def tail(output: str, lines: int = 100) -> str:
+    """Returns the last ``lines`` lines, each cut at 500 characters; says how many there were."""
+    found = output.rstrip("\n").split("\n")
+    left_out = len(found) - lines
+    head = [f"({left_out} lines before these are left out)"] if left_out > 0 else []
+    return "\n".join([*head, *(line[:500] for line in found[-lines:])])
 
 
 __all__ = [

@@ -102,6 +102,12 @@ class _Journalled(ActingHost):
         )
 
 
+async def survives(journal: Journal, stack_id: str) -> bool:
+    """Whether a command of a dead run is still running: then what it does is not over."""
+    commands = await journal.read(lambda store: store.unfinished_commands(stack_id))
+    return any(process_alive(c.process_group, c.start_time, c.boot) for c in commands)
+
+
 async def wait_for_survivors(
     journal: Journal,
     stack_id: str,

@@ -23,10 +23,11 @@ from sloth_runner.core.resource import Resource
 from sloth_runner.core.schema import Content
 from sloth_runner.core.values import State, Value
 from sloth_runner.engine.bus import Bus, Publish
-from sloth_runner.engine.commands import wait_for_survivors
+from sloth_runner.engine.commands import survives, wait_for_survivors
 from sloth_runner.engine.context import Caller
 from sloth_runner.engine.holding import held
 from sloth_runner.engine.observations import Seen
+from sloth_runner.engine.recover import settle_doubts
 from sloth_runner.engine.registrations import differences, observable
 from sloth_runner.engine.seal import Seal, change_data, is_sealed, redacted
 from sloth_runner.engine.stopping import OnStop, Stop, stoppable
@@ -155,6 +156,8 @@ class Drift:
                     load=self._load,
                 )
                 try:
+                    if not await survives(journal, stack.id):
+                        await settle_doubts(tools.recorder, tools.observations, tools.machines)
                     yield tools
                 finally:
                     counts |= tools.counts.by_outcome

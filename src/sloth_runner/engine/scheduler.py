@@ -67,6 +67,7 @@ class Scheduler:
         self._preview = preview
         self._on_loaded = on_loaded
         self._running: set[asyncio.Task[None]] = set()
+        self._begun: list[str] = []
         self.ended = Ended()
         self.graph = Graph([])
 
@@ -112,6 +113,11 @@ class Scheduler:
                 hint="write the name as a literal text, or say which stack: "
                 f"sloth-runner run STACK -f {self._spec.file}",
             )
+
+    def under_way(self) -> list[str]:
+        """Returns the tasks that have begun and were cut off, or are still to end."""
+        over = ("ok", "failed", "blocked", "skipped", "unknown")
+        return sorted(task for task in self._begun if self.ended.outcomes.get(task) not in over)
 
     def cancel(self) -> None:
         """Ends the running tasks; what they have under way is finished first."""
@@ -186,6 +192,7 @@ class Scheduler:
     async def _task(self, task: TaskSpec) -> None:
         """Runs a task with its retries and ends it."""
         began = time.monotonic()
+        self._begun.append(task.name)
         error: SlothError | None = None
         for attempt in range(1, task.retries + 2):
             if attempt > 1:

@@ -28,7 +28,7 @@ from sloth_runner.engine.finish import finish, orphans
 from sloth_runner.engine.holding import begin, ended_by, locked, running, who
 from sloth_runner.engine.machines import check_hosts
 from sloth_runner.engine.plan import Plan, plan_order
-from sloth_runner.engine.program import RunSpec, random_seed
+from sloth_runner.engine.program import Program, RunSpec, random_seed
 from sloth_runner.engine.recover import settle_doubts
 from sloth_runner.engine.scheduler import Ended
 from sloth_runner.engine.stopping import OnStop, Stop, interrupting, stoppable
@@ -69,6 +69,7 @@ class Session:
         self.began = time.monotonic()
         self._db = spec.db
         self._workshop: Workshop | None = None
+        self._loaded: Program | None = None
 
     async def run(self) -> Summary:
         """Plans or applies, and returns the summary, which was also published.
@@ -111,14 +112,23 @@ class Session:
             if self.hooks.confirm is not None:
                 binding = await self._confirmed(journal)
                 self.began = time.monotonic()  # what a person thinks about is no run
-            stack = await self._own_stack(journal)
-            async with locked(
-                journal, stack, db=self.spec.db, wait=self.spec.wait, on_wait=self._waiting
-            ):
-                stack = await self._own_stack(journal)
-                if binding is None or binding.serial == stack.serial:
-                    return await self._locked(journal, stack, binding)
+            with contextlib.closing(self.hooks.load(self.spec)) as program:
+                self._loaded = program  # what does not even load makes no stack and no run
+                summary = await self._held(journal, binding)
+            if summary is not None:
+                return summary
             self.bus.publish(Warned(msg="the record moved while you were asked: a new preview"))
+
+    async def _held(self, journal: Journal, binding: Plan | None) -> Summary | None:
+        """Runs with the stack held; None where the record is not as it was in the preview."""
+        stack = await self._own_stack(journal)
+        async with locked(
+            journal, stack, db=self.spec.db, wait=self.spec.wait, on_wait=self._waiting
+        ):
+            stack = await self._own_stack(journal)
+            if binding is not None and binding.serial != stack.serial:
+                return None
+            return await self._locked(journal, stack, binding)
 
     async def _confirmed(self, journal: Journal) -> Plan:
         """Shows a preview and returns it once it is agreed to; holds no lock meanwhile."""
@@ -228,7 +238,11 @@ class Session:
                 raise
             ended.errors.append(Cancelled(self.stop.reason))
         except TimeoutError:
-            error = TimedOut(f"the run did not end within {self.spec.timeout:g} s")
+            error = TimedOut(
+                f"the run did not end within {self.spec.timeout:g} s",
+                hint="the next run goes on from here; give a longer --timeout",
+                facts={"under way": ", ".join(workshop.scheduler.under_way())},
+            )
             ended.errors.append(error)
             await self._tell(workshop, error)
         except SlothError as error:
@@ -264,10 +278,18 @@ class Session:
             binding=binding,
         )
         workshop = await Workshop.open(
-            tools, spec=self.spec, load=self.hooks.load, render=self.hooks.render
+            tools, spec=self.spec, load=self._load, render=self.hooks.render
         )
         self._workshop = workshop
         return workshop
+
+    def _load(self, spec: RunSpec) -> Program:
+        """Returns the program that was loaded to be run, the first time; a preview has its own."""
+        program, self._loaded = self._loaded, None
+        if program is not None and spec.mode == "apply":
+            return program
+        self._loaded = program
+        return self.hooks.load(spec)
 
     @contextlib.contextmanager
     def _journal(self) -> Iterator[Journal]:
@@ -306,7 +328,6 @@ class Session:
         name, file = self.stack_name, self.spec.file
         stack = await journal.read(lambda store: store.stack(name))
         if stack is None:
-            self.hooks.load(self.spec).close()  # what does not even load makes no stack
             return await journal.do(
                 lambda store: store.create_stack(
                     name, version=sloth_runner.__version__, workflow=file

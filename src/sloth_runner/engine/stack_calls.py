@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sloth_runner.core.address import LOCAL, Address
-from sloth_runner.core.errors import ParamError
+from sloth_runner.core.errors import ParamError, RecordError
 from sloth_runner.core.events import SENSITIVE, StackOutput
 from sloth_runner.core.record import Output, ResourceRow, now
 from sloth_runner.core.schema import shown_value, unknown_name
@@ -16,7 +16,7 @@ from sloth_runner.engine.masking import texts
 from sloth_runner.engine.pipeline import Pipeline
 from sloth_runner.engine.program import Answer
 from sloth_runner.engine.registrations import Registrations
-from sloth_runner.engine.writes import ABSENT, OUTPUT, Writes
+from sloth_runner.engine.writes import ABSENT, OUTPUT, Writes, same
 
 MARKS = ("applied", "failed")
 
@@ -76,7 +76,8 @@ class StackCalls:
                 f"{caller.function}: output {key!r} has no value", location=caller.location
             )
         old = self._outputs.get(key)
-        if old is not None and old.sensitive == sensitive and self._open(old) == value:
+        before = ABSENT if old is None else [self._known(old), old.sensitive]
+        if same(before, [value, sensitive]):
             return Answer(value=True)
         event = StackOutput(
             msg=f"output {key} set",
@@ -97,7 +98,6 @@ class StackCalls:
         self._outputs[key] = stored
         if sensitive:
             self._recorder.bus.mask.learn(texts(value))
-        before = ABSENT if old is None else [self._open(old), old.sensitive]
         self._writes.note(OUTPUT, key, caller, before, [value, sensitive])
         if self._pipeline.preview is not None:
             self._pipeline.preview.shown.append(event)
@@ -187,6 +187,13 @@ class StackCalls:
 
     def _seal(self, value: Value) -> Value:
         return {"$sealed": self._recorder.seal.sealer.encrypt(encode(value))}
+
+    def _known(self, output: Output) -> Value:
+        """Returns the value of an output; of one that the key of another record sealed, nothing."""
+        try:
+            return self._open(output)
+        except RecordError:
+            return None
 
     def _open(self, output: Output) -> Value:
         if output.sensitive and isinstance(output.value, dict):

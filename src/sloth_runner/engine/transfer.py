@@ -40,6 +40,7 @@ FORMAT = 1
 _DERIVED = frozenset({"host", "type", "name", "status"})
 """What an exported resource says twice, for whoever reads it."""
 
+_ID = re.compile(r"[0-9A-Z]{26}")
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 
 T = TypeVar("T", bound=Struct)
@@ -201,11 +202,21 @@ def _parts(document: Mapping[str, Any], name: str | None) -> WholeStack:
         raise ValueError("a blob has an impossible name")
     described.pop("key")
     stack = _typed(Stack, {**described, "name": name or described["name"]})
+    if not (stack.name.strip() and stack.name.isprintable() and _ID.fullmatch(stack.id)):
+        raise ValueError("the name or the id of the stack is impossible")
+    if stack.status == "running":  # nobody runs it here
+        stack = structs.replace(stack, status="failed")
+    resources = [_row(data) for data in document["resources"]]
+    runs = [_run(stack.id, data) for data in document["runs"]]
+    if len({row.key for row in resources}) < len(resources):
+        raise ValueError("a resource is there twice")
+    if len({stored.run.number for stored in runs}) < len(runs):
+        raise ValueError("a run is there twice")
     return WholeStack(
         stack=stack,
-        resources=[_row(data) for data in document["resources"]],
+        resources=resources,
         outputs=[_typed(Output, data) for data in document["outputs"]],
-        runs=[_run(stack.id, data) for data in document["runs"]],
+        runs=runs,
         keys=keys,
         blobs=blobs,
     )

@@ -68,6 +68,12 @@ class Work(Struct, frozen=True, kw_only=True):
 
     async def shown(self, looking: Host) -> tuple[ChangeItem, ...]:
         """Returns the changes as people and readers may see them."""
+        if self.change.kind == "change":  # what only an earlier change may touch is the same yet
+            told = tuple(c for c in self.change.changes if c.old != c.new)
+            return await structs.replace(self, change=Diff("change", told))._shown(looking)
+        return await self._shown(looking)
+
+    async def _shown(self, looking: Host) -> tuple[ChangeItem, ...]:
         sensitive, text_diffs = self.sensitive, {}
         if any(change.property not in sensitive for change in self.change.changes):
             with contextlib.suppress(SlothError):  # a diff that cannot be drawn stops nothing

@@ -58,17 +58,21 @@ class Errors:
         return error
 
     def _of_parts(self, record: Mapping[str, Value], location: Location | None) -> Value:
-        """Returns one error for several; of the class of all of them, where they share one."""
+        """Returns one error for several, with all that is known of the first.
+
+        It is of the class of all of them, where they share one.
+        """
         parts: Sequence[Mapping[str, Value]] = record.get("parts") or ()
         causes = [self._known.get(part["id"]) for part in parts]
-        first = causes[0] if causes else None
-        if first is None or any(type(cause) is not type(first) for cause in causes):
+        first = next((cause for cause in causes if cause is not None), None)
+        if first is None:
             return None
-        error = type(first)(
+        alike = all(type(cause) is type(first) for cause in causes)
+        error = (type(first) if alike else LuaFailure)(
             record["text"],
             hint=first.hint,
-            location=location,
-            facts={part["index"]: part["text"] for part in parts},
+            location=first.location or location,
+            facts={**{part["index"]: part["text"] for part in parts}, **first.facts},
             effects=first.effects,
         )
         error.__cause__ = first

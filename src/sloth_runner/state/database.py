@@ -56,6 +56,8 @@ def connect(
     """
     _prepare(path, create=create)
     with failures.explaining(path):
+        _check_ours(path)
+        _hide(path)
         connection = _plain(path)
         try:
             _set_up(connection)
@@ -76,10 +78,26 @@ def _prepare(path: str, *, create: bool) -> None:
                     hint="run a workflow first, or name another record with --db PATH",
                 )
             _make(path)
-        # By name: closing a descriptor of the file would drop the locks that SQLite holds on
-        # it elsewhere in this process (https://www.sqlite.org/howtocorrupt.html, 2.2).
         check_own(os.path.realpath(path))
         check_own(folder_of(path))
+        if not Path(path).is_file():
+            raise RecordError(
+                f"{escaped(path)} is not a file", hint="name a file for the record with --db PATH"
+            )
+
+
+def _check_ours(path: str) -> None:
+    """Raises for what is no record of ours, without any trace in it or beside it."""
+    address = f"{Path(path).as_uri()}?mode=ro&immutable=1"
+    with closing(sqlite3.connect(address, uri=True)) as connection:
+        _version(connection, path)
+
+
+def _hide(path: str) -> None:
+    """Lets nobody else read a record that is ours, whoever has opened it to them."""
+    with failures.explaining_files(path):
+        # By name: closing a descriptor of the file would drop the locks that SQLite holds on
+        # it elsewhere in this process (https://www.sqlite.org/howtocorrupt.html, 2.2).
         found = Path(path).stat()
         if found.st_mode & 0o077 and found.st_uid == os.geteuid():
             Path(path).chmod(PRIVATE_FILE)
