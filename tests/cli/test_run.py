@@ -435,3 +435,17 @@ def test_a_run_that_is_too_slow_names_what_was_under_way(sloth: Sloth) -> None:
     done = sloth("run", flow, "--yes", "--timeout", "300ms")
     assert done.code == 9
     assert "under way  slow" in done.err
+
+
+def test_json_cannot_drive_the_terminal_that_it_is_shown_on(sloth: Sloth) -> None:
+    name = "a\u202eb\u009b31m"
+    flow = sloth.write(
+        f'task({{ name = "{name}", run = function() stack.set_output("{name}", 1) end }})'
+    )
+    for command in (["plan", "web", "-f", flow], ["run", "web", "-f", flow, "--yes"]):
+        done = sloth(*command, "--json")
+        assert "\u202e" not in done.out and "\u009b" not in done.out
+        assert name in [event.get("task") for event in done.events]
+    exported = sloth("stack", "export", "web")
+    assert "\u202e" not in exported.out
+    assert exported.json["outputs"][0]["key"] == name

@@ -575,3 +575,27 @@ def test_two_names_of_one_file_are_one_file(story: Story, first: str, second: st
         assert (planned.code, ran.code) == (0, 0), (planned, ran)
         assert "fixed" in (story.here / "real/f").read_text()
         assert planned.of("resource.end")[-1]["outcome"] in ("changed", "created")
+
+
+def test_a_large_file_is_moved_and_appended_to_without_being_read(story: Story) -> None:
+    for name in ("log", "other"):
+        with (story.here / name).open("wb") as file:
+            file.truncate(700 * 1024 * 1024)
+    lua = """
+        os.rename(HERE .. "/log", HERE .. "/log.1")
+        local log = io.open(HERE .. "/other", "a")
+        log:write("a line\\n")
+        log:close()
+        io.open(HERE .. "/log.1", "a"):close()
+    """
+    planned = story.plan(lua)
+    assert planned.code == 0, planned
+    listed = {
+        ("file", "log", "removed"),
+        ("file", "log.1", "created"),
+        ("file", "other", "changed"),
+    }
+    assert writes(planned, story.here) == listed
+    assert (story.here / "log").exists()
+    assert writes(story.run(), story.here) == listed
+    assert (story.here / "other").stat().st_size == 700 * 1024 * 1024 + len("a line\n")

@@ -65,7 +65,7 @@ class Run(Action):
         default="", repr=False
     )
     timeout: Annotated[
-        Seconds | None, Doc("After this it is ended, with all that it has started.")
+        Seconds | None, Doc("After this it is ended, with all of its process group.")
     ] = None
     must_succeed: Annotated[bool, Doc("Whether another exit code than 0 is an error.")] = True
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 from sloth_runner.cli.streams import writing
 from sloth_runner.core import values
 from sloth_runner.core.values import Value
-from sloth_runner.views.text import Line, Look, line
+from sloth_runner.views.text import Line, Look, harmless, line
 
 if TYPE_CHECKING:
     from sloth_runner.cli.settings import Settings
@@ -49,7 +49,7 @@ class Pages:
     def json(self, value: Value) -> None:
         """Writes a JSON document as the result."""
         text = json.dumps(values.jsonable(value), indent=2, ensure_ascii=False)
-        self.raw(text + "\n")
+        self.raw(harmless(text) + "\n")
 
     def raw(self, text: str) -> None:
         """Writes text as it is, byte for byte."""

@@ -30,6 +30,7 @@ from sloth_runner.engine.program import Program, RunSpec
 from sloth_runner.engine.session import Hooks, execute
 
 CHANGES = 3
+TIMED_OUT = 9
 _TOUCHED = ("created", "changed", "removed", "ran", "written", "carried")
 _HELP = (
     " y  apply exactly this plan, and the tasks that it could not predict\n"
@@ -304,6 +305,7 @@ class Carried:
             publish=self._publish,
             confirm=self._confirm if self._ask else None,
             on_stop=self._on_stop,
+            abandon=_abandon,
         )
 
     def _publish(self, event: Event) -> None:
@@ -353,6 +355,16 @@ class Carried:
             stop(reason)
 
         return Interrupts(first)
+
+
+def _abandon() -> None:
+    """Ends the process where the run hangs in what cannot be interrupted: as safe as a kill."""
+    sys.stderr.write(
+        "error: the run did not end in its time, and hangs in something that cannot be stopped.\n"
+        " What is recorded is safe; the next run goes on from here.\n"
+    )
+    sys.stderr.flush()
+    os._exit(TIMED_OUT)
 
 
 def carry_out(

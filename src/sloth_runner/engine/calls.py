@@ -362,7 +362,7 @@ def _delegated(given: dict[str, Value], host: str, caller: Caller) -> str:
 
 def _names(names: Value, function: Function, caller: Caller) -> Sequence[Value]:
     if isinstance(names, list) and names:
-        return names
+        return [name for index, name in enumerate(names) if name not in names[:index]]
     raise ParamError(
         f"{caller.function}: {function.each!r} is a list with at least one item",
         location=caller.location,

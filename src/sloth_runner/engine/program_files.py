@@ -5,6 +5,7 @@ that a plan lists what is written, nothing that was observed before is believed 
 preview sees what resources and actions would have left there.
 """
 
+import contextlib
 import posixpath
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +22,9 @@ from sloth_runner.engine.overlay import PathPrediction, written
 from sloth_runner.engine.pipeline import Pipeline
 from sloth_runner.engine.program import Answer, Program, Unpredictable, reads
 from sloth_runner.engine.writes import ABSENT, FILE, Writes
+
+LARGE = 4 * 1024 * 1024
+"""Bytes of a file that is compared by its content."""
 
 _UNSEEN: Value = ["unseen", None]
 """Stands for what nobody looked at, or nobody may."""
@@ -217,20 +221,21 @@ class ProgramFiles:
     async def _look(self, path: str) -> tuple[Value, str | None]:
         """Returns what tells one file from another (of a file its content), and the kind.
 
-        A link that leads nowhere is a link; what may not be read is told by its time.
+        A link that leads nowhere is a link; what is large, or may not be read, is told by its
+        size and time.
         """
         controller = self._pipeline.machines.controller
         try:
-            stat = await controller.stat(path, follow=True, digest=True)
-            stat = await controller.stat(path) if stat is None else stat
-        except HostError:
-            try:
-                stat = await controller.stat(path)
-            except HostError:  # the program will be told the same, in the way of Lua
-                return _UNSEEN, None
+            stat = await controller.stat(path, follow=True) or await controller.stat(path)
+            if stat is not None and stat.kind == "file" and stat.size <= LARGE:
+                with contextlib.suppress(HostError):
+                    stat = await controller.stat(path, follow=True, digest=True)
+        except HostError:  # the program will be told the same, in the way of Lua
+            return _UNSEEN, None
         if stat is None:
             return ABSENT, None
-        mark = stat.sha256 or (stat.mtime_ns if stat.kind == "file" else stat.target)
+        known = [stat.size, stat.mtime_ns] if stat.kind == "file" else None
+        mark = stat.sha256 or stat.target or known
         return [stat.kind, mark], stat.kind
 
 

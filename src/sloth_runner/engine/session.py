@@ -31,7 +31,7 @@ from sloth_runner.engine.plan import Plan, plan_order
 from sloth_runner.engine.program import Program, RunSpec, random_seed
 from sloth_runner.engine.recover import settle_doubts
 from sloth_runner.engine.scheduler import Ended
-from sloth_runner.engine.stopping import OnStop, Stop, interrupting, stoppable
+from sloth_runner.engine.stopping import OnStop, Stop, abandoning, interrupting, stoppable
 from sloth_runner.engine.summary import summarise
 from sloth_runner.engine.workshop import LoadProgram, Settings, Tools, Workshop
 from sloth_runner.state.database import is_there
@@ -45,7 +45,8 @@ class Hooks(Struct, frozen=True, kw_only=True):
     """What a run needs from whoever starts it.
 
     ``load`` makes a fresh program; ``render`` renders templates; ``publish`` receives every
-    event; ``confirm``, if there is one, is shown the plan and answers whether to apply it.
+    event; ``confirm``, if there is one, is shown the plan and answers whether to apply it;
+    ``abandon`` ends the process where not even a deadline can end the run.
     """
 
     load: LoadProgram
@@ -53,6 +54,7 @@ class Hooks(Struct, frozen=True, kw_only=True):
     publish: Publish
     confirm: Confirm | None = None
     on_stop: OnStop | None = None
+    abandon: Callable[[], None] | None = None
 
 
 class Session:
@@ -231,7 +233,10 @@ class Session:
         ended = workshop.scheduler.ended
         try:
             async with asyncio.timeout(self.spec.timeout):
-                with interrupting(workshop.program.interrupt, after=self.spec.timeout):
+                with (
+                    interrupting(workshop.program.interrupt, after=self.spec.timeout),
+                    abandoning(self.hooks.abandon, after=self.spec.timeout),
+                ):
                     return await workshop.scheduler.run()
         except asyncio.CancelledError:
             if not self.stop.reason:

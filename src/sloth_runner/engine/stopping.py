@@ -89,6 +89,10 @@ def stoppable(
         raise
 
 
+GRACE = 5.0
+"""Seconds after a deadline in which the loop must turn once."""
+
+
 @contextlib.contextmanager
 def interrupting(interrupt: Callable[[], None], *, after: float | None) -> Iterator[None]:
     """Within it, calls ``interrupt`` from another thread when ``after`` seconds have passed.
@@ -105,3 +109,25 @@ def interrupting(interrupt: Callable[[], None], *, after: float | None) -> Itera
         yield
     finally:
         timer.cancel()
+
+
+@contextlib.contextmanager
+def abandoning(abandon: Callable[[], None] | None, *, after: float | None) -> Iterator[None]:
+    """Within it, calls ``abandon`` where the loop does not turn any more after a deadline.
+
+    A function of C that Lua calls, or a template that never ends, cannot be interrupted.
+    What is only slow, such as a package manager that is waited for, lets the loop turn.
+    """
+    loop, turned = asyncio.get_running_loop(), threading.Event()
+
+    def look() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: it has ended
+            loop.call_soon_threadsafe(turned.set)
+        if not turned.wait(GRACE) and abandon is not None:
+            abandon()
+
+    with interrupting(look, after=None if abandon is None else after):
+        try:
+            yield
+        finally:
+            turned.set()

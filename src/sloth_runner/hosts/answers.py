@@ -48,7 +48,7 @@ def result_of(outcome: Mapping[str, Any], command: Command, host: str) -> Comman
     name = command.argv[0]
     if outcome["ended"] == "timeout":
         raise TaskTimedOut(
-            f"{name} was ended after {command.timeout:g} s, with everything that it had started",
+            f"{name} was ended after {command.timeout:g} s, with all of its process group",
             hint="give it more time with timeout = ...",
             facts=facts,
             effects=("what it did before is not undone",),

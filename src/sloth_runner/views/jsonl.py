@@ -14,6 +14,7 @@ from sloth_runner.core.events import (
     StreamStart,
     payload,
 )
+from sloth_runner.views.text import harmless
 
 LONGEST = 64 * 1024
 """Bytes of a line at the most; the long texts of a longer one are cut, and it says so."""
@@ -66,7 +67,8 @@ class JsonLines:
         encoded = msgspec.json.encode({**envelope, **data})
         if len(encoded) > LONGEST:
             encoded = msgspec.json.encode({**envelope, **_shortened(data), "truncated": True})
-        self._write(encoded + b"\n")
+        shown = encoded if encoded.isascii() else harmless(encoded.decode()).encode()
+        self._write(shown + b"\n")
 
     def tick(self) -> None:
         """Does nothing: nobody watches."""

@@ -5,6 +5,7 @@ terminal, written plain, or measured. Text that came from outside goes through `
 so that no name, output or path can drive the terminal that it is shown on.
 """
 
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 
@@ -109,6 +110,9 @@ _SIGNS: Mapping[str, tuple[str, str]] = {
     "cut": ("…", "..."),
 }
 
+_DRIVING = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""Control characters beyond ASCII, and those that turn the direction of text around."""
+
 _PLAIN = str.maketrans({sign: plain for sign, plain in (*_SIGNS.values(), *_SYMBOLS.values())})
 
 
@@ -133,6 +137,11 @@ def clean(value: str) -> str:
         else "".join(f"\\x{byte:02x}" for byte in raw(char))
         for char in value
     )
+
+
+def harmless(json: str) -> str:
+    """Returns JSON that means the same and cannot drive the terminal that it is shown on."""
+    return json if json.isascii() else _DRIVING.sub(lambda char: f"\\u{ord(char[0]):04x}", json)
 
 
 def cells(value: str) -> int:

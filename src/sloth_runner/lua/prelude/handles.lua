@@ -79,6 +79,7 @@ local function flushed(state)
     body.data = body.data .. concat(body.parts)
     body.parts, body.extra = nil, nil
   end
+  if state.at == "end" then state.at = #body.data end
 end
 
 function methods.read(file, ...)
@@ -120,11 +121,11 @@ local function write_one(state, text)
     return
   end
   local body = state.body
-  if state.append or state.at == #body.data + (body.extra or 0) then
+  if state.append or state.at ~= "end" and state.at == #body.data + (body.extra or 0) then
     body.parts = body.parts or {}
     body.parts[#body.parts + 1] = text
     body.extra = (body.extra or 0) + #text
-    state.at = #body.data + body.extra
+    state.at = state.append and "end" or #body.data + body.extra
     return
   end
   flushed(state)
@@ -175,7 +176,8 @@ end
 function methods.close(file)
   local state = state_of(file)
   if state.level then return nil, "cannot close standard file" end
-  flushed(state)
+  -- What is appended to a file that nobody has read stays apart from it.
+  if state.body and raw.rawget(state.body, "data") ~= nil then flushed(state) end
   state.closed = true
   if state.on_close then return state.on_close(state) end
   return true

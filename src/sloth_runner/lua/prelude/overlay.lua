@@ -73,6 +73,24 @@ local function content(path)
   return data
 end
 
+local LARGE = 4 * 1024 * 1024
+
+-- Returns a body whose text is read only when somebody wants it, for a large file; else nil.
+local function unread(place)
+  local file = io.open(place, "rb")
+  local size = file and file:seek("end")
+  if file then file:close() end
+  if not size or size < LARGE then return nil end
+  return raw.setmetatable({ from = place }, { __index = function(body, key)
+    if key ~= "data" then return nil end
+    local source = io.open(place, "rb")
+    local data = source:read("a") or ""
+    source:close()
+    raw.rawset(body, "data", data)
+    return data
+  end })
+end
+
 local function missing(path) return nil, path .. ": No such file or directory", 2 end
 
 -- Returns what can be seen of a place without the engine.
@@ -85,7 +103,8 @@ end
 -- Returns what a file that is to be written begins with.
 local function begun(place, kind, doubt)
   if kind == "w" then return { data = "" } end
-  local body = overlay[place] or { data = content(place) or "" }
+  local body = overlay[place] or overlay[place] == nil and unread(place)
+    or { data = content(place) or "" }
   if doubt then body.doubt, body.why = true, doubt end
   return body
 end
@@ -129,9 +148,13 @@ function S.rename_in_memory(from, to)
   local known = announce_rename(old, new)
   if not temporary[old] then learn(old, known) end
   if known and known.parent == false then return missing(from) end
-  local data = content(old)
-  if not data then return missing(from) end
-  overlay[new], overlay[old] = { data = data }, false
+  local body = overlay[old] == nil and unread(old)
+  if not body then
+    local data = content(old)
+    if not data then return missing(from) end
+    body = { data = data }
+  end
+  overlay[new], overlay[old] = body, false
   return true
 end
 
@@ -155,5 +178,9 @@ end
 function S.written(path)
   local known = overlay[path]
   if not known then return known end
+  if raw.rawget(known, "data") == nil then
+    if known.from == path and not known.parts then return nil end
+    return true
+  end
   return known.doubt or known.data .. concat(known.parts or {})
 end
