@@ -6,6 +6,7 @@ import select
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -449,3 +450,32 @@ def test_json_cannot_drive_the_terminal_that_it_is_shown_on(sloth: Sloth) -> Non
     exported = sloth("stack", "export", "web")
     assert "\u202e" not in exported.out
     assert exported.json["outputs"][0]["key"] == name
+
+
+@pytest.mark.parametrize(
+    "words", [["run", "--yes"], ["run", "--yes", "--json"], ["plan", "--json"]]
+)
+def test_a_full_standard_output_is_told_on_the_other(sloth: Sloth, words: list[str]) -> None:
+    flow = sloth.write('state.set("a", 1)')
+    done = full(sloth, words[0], flow, *words[1:])
+    assert done.returncode == 1
+    assert b"standard output cannot be written: No space left on device" in done.stderr
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["run", "-h"]])
+def test_a_full_standard_output_is_no_bug_of_ours(sloth: Sloth, words: list[str]) -> None:
+    done = full(sloth, *words)
+    assert (done.returncode, b"SR9001" in done.stderr) == (1, False), done.stderr
+
+
+def full(sloth: Sloth, *words: str) -> subprocess.CompletedProcess[bytes]:
+    """Runs a command whose standard output takes nothing."""
+    with Path("/dev/full").open("wb") as nowhere:
+        return subprocess.run(
+            sloth.argv(*words), stdout=nowhere, stderr=subprocess.PIPE, check=False
+        )
+
+
+def test_a_workflow_that_only_reads_a_file_is_wrong_in_a_plan_too(sloth: Sloth) -> None:
+    flow = sloth.write("io.open(arg and arg[0] or '/etc/hostname'):close()")
+    assert sloth("plan", flow).code == sloth("run", flow, "--yes").code == 2

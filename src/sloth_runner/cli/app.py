@@ -69,6 +69,7 @@ ROOT = Group(
         ),
         *global_options(hidden=False),
     ],
+    context_settings={"help_option_names": ["-h", "--help"]},
     epilog=(
         "Exit codes: 0 ok · 1 something failed · 2 wrong input, nothing touched · 3 changes or "
         "drift (only with --detailed-exitcode) · 4 unreachable · 5 locked · 6 record damaged or "

@@ -1,5 +1,6 @@
 """The one place where an error becomes a message and an exit code."""
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 OUR_BUG = 70
 CANCELLED = 8
 _INTERRUPTED = 130
+_UNWRITABLE = (errno.ENOSPC, errno.EIO, errno.EBADF)
 
 
 def explained(error: BaseException, settings: "Settings", argv: Sequence[str]) -> int:
@@ -33,10 +35,13 @@ def explained(error: BaseException, settings: "Settings", argv: Sequence[str]) -
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         click.echo(error.format_message(), err=True)
         return error.exit_code
-    from sloth_runner.core.errors import SlothError
+    from sloth_runner.core.errors import SlothError, TaskError
 
     if isinstance(error, click.ClickException):
         error = _usage(error)
+    if isinstance(error, OSError) and error.errno in _UNWRITABLE and error.filename is None:
+        hush(sys.stdout)
+        error = TaskError(f"standard output cannot be written: {error.strerror}")
     if isinstance(error, SlothError):
         report(error, settings)
         return error.exit_code

@@ -16,6 +16,7 @@ from msgspec import Struct, field
 from sloth_runner.cli.asking import Interruption, asked
 from sloth_runner.cli.counts import COUNT
 from sloth_runner.cli.durations import DURATION
+from sloth_runner.cli.failing import report
 from sloth_runner.cli.pages import Pages
 from sloth_runner.cli.records import meant, no_stack, record_if_any
 from sloth_runner.cli.settings import Settings
@@ -273,6 +274,7 @@ class Carried:
     def __init__(self, settings: Settings, folder: str, *, ask: bool, detailed: bool) -> None:
         self._output = Lasting()
         self._view: View = view_of(settings, Pages(settings), folder=folder, output=self._output)
+        self._settings = settings
         self._ask = ask
         self._detailed = detailed
         self._interruption = Interruption()
@@ -293,7 +295,8 @@ class Carried:
             self._interruption.close()
         code = 0 if self._ended is None else self._ended.exit
         if self._output.lost is not None and code == 0:
-            raise self._output.lost
+            report(self._output.lost, self._settings)  # not as an event: nobody would see it
+            return self._output.lost.exit_code
         return code
 
     def _hooks(self) -> Hooks:

@@ -20,6 +20,7 @@ from sloth_runner.engine.bus import Bus
 from sloth_runner.engine.context import Caller
 from sloth_runner.engine.masking import Mask
 from sloth_runner.engine.recorder import Recorder
+from sloth_runner.engine.work import shown_address
 from sloth_runner.hosts.processes import boot_id, process_alive
 from sloth_runner.state.ids import new_id
 from sloth_runner.state.journal import Journal
@@ -121,11 +122,14 @@ async def wait_for_survivors(
     Raises Locked, naming them, when they are still there after that.
     """
     commands = await journal.read(lambda store: store.unfinished_commands(stack_id))
+    doubts = await journal.read(lambda store: store.open_operations(stack_id))
+    whose = {operation.id: shown_address(operation.address) for operation in doubts}
     deadline = time.monotonic() + wait
     announced = False
     for command in commands:
         while process_alive(command.process_group, command.start_time, command.boot):
-            name = f"{command.argv[0]} (process group {command.process_group})"
+            what = whose.get(command.operation, command.argv[0])
+            name = f"{what} (process group {command.process_group})"
             if time.monotonic() >= deadline:
                 raise Locked(
                     f"a command of a run that was killed is still running: {name}",

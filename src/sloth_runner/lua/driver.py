@@ -20,7 +20,7 @@ from sloth_runner.core.errors import (
     TaskTimedOut,
 )
 from sloth_runner.core.values import Value, raw, text
-from sloth_runner.engine.program import Answer, Context, Unpredictable
+from sloth_runner.engine.program import ANNOUNCED, Answer, Context, Unpredictable, reads
 from sloth_runner.lua import codec, pure
 from sloth_runner.lua.declarations import Declarations
 from sloth_runner.lua.errors import Errors
@@ -212,9 +212,11 @@ class Attempt:
         _, name, data, file, line = request
         function = name.decode()
         location = self._at(file, line) or self._place
-        self._shared.counted()
+        arguments = codec.decode(data)
+        if function not in ANNOUNCED or not reads(arguments):  # to read a file is no work
+            self._shared.counted()
         try:
-            answer = await self._context.call(function, codec.decode(data), location)
+            answer = await self._context.call(function, arguments, location)
         except SlothError as error:
             error.location = error.location or location
             return self._errors.reply(error)

@@ -5,6 +5,9 @@ from sloth_runner.core.values import Value
 from sloth_runner.views.text import clean
 
 HASH = "sha256:"
+_LONG = 160
+"""Characters of a table beyond which only its size is told; JSON has all of it."""
+
 _SENSITIVE = "(sensitive)"  # As in core.events, which is too much to load for a short command.
 
 
@@ -16,7 +19,10 @@ def value(item: Value) -> str:
         return _SENSITIVE
     if isinstance(item, str) and item.startswith(HASH) and len(item) > 24:
         return f"{item[: len(HASH) + 12]}..."
-    return clean(values.encode(item))
+    shown = clean(values.encode(item))
+    if isinstance(item, list | dict) and len(shown) > _LONG:
+        return f"({count(len(item), 'value')})"
+    return shown
 
 
 def brief(item: Value) -> str:
