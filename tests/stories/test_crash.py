@@ -5,6 +5,7 @@ import os
 import sqlite3
 import time
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -200,3 +201,23 @@ def test_a_drift_check_after_a_kill_settles_what_was_in_doubt(
         if ended:
             break
     assert step > 5
+
+
+def test_the_history_of_a_killed_run_says_what_it_did_and_when(story: Story) -> None:
+    story.write("""
+        file_ops.content({path = HERE .. "/a", content = "x"})
+        exec.run("sleep 0.5")
+    """)
+    running = story.start("run", str(story.file), "--yes", "--json")
+    while not (story.here / "a").exists():
+        time.sleep(0.02)
+    time.sleep(0.2)
+    running.kill()
+    time.sleep(1.2)
+    assert story.run().code == 0
+    killed = story.sloth("--json", "stack", "history", "web").json[-1]
+    assert (killed["result"], killed["counts"]) == ("killed", {"created": 1})
+    spent = datetime.fromisoformat(killed["finished_at"]) - datetime.fromisoformat(
+        killed["started_at"]
+    )
+    assert spent.total_seconds() < 1

@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 
 from sloth_runner.core.errors import Cancelled
+from sloth_runner.core.events import ResourceEnd
 from sloth_runner.core.record import Holder, Run, RunKind, Stack, now
 from sloth_runner.state.journal import Journal
 from sloth_runner.state.locks import StackLock
@@ -34,6 +35,18 @@ def ended_by(error: BaseException) -> str:
     return "cancelled" if stopped else "failed"
 
 
+def _bury(store: Store, dead: Run) -> None:
+    """Records the end of a run that nobody saw: when it was last heard of, and what it did."""
+    events = store.events(dead.id)
+    counts: dict[str, int] = {}
+    for event in events:
+        outcome = event.data.get("outcome")
+        if event.type == ResourceEnd.__struct_config__.tag and isinstance(outcome, str):
+            counts[outcome] = counts.get(outcome, 0) + 1
+    last = events[-1].at if events else dead.started_at
+    store.finish_run(dead.id, result="killed", counts=counts, at=last)
+
+
 async def begin(
     journal: Journal, stack: Stack, *, kind: RunKind, command: str, source_hash: str = ""
 ) -> Run:
@@ -45,7 +58,7 @@ async def begin(
     def write(store: Store) -> Run:
         for dead in store.runs(stack.id, limit=RECENT):
             if dead.result is None:
-                store.finish_run(dead.id, result="killed", counts={})
+                _bury(store, dead)
         run = store.begin_run(
             stack.id, kind=kind, who=who(), command=command, source_hash=source_hash
         )

@@ -128,10 +128,13 @@ class Store(ResourceTables, JournalTables, ValueTables):
             started_at=moment,
         )
 
-    def finish_run(self, run_id: str, *, result: str, counts: Mapping[str, int]) -> None:
-        """Records how a run ended, and when; ``counts`` are outcomes by name."""
+    def finish_run(
+        self, run_id: str, *, result: str, counts: Mapping[str, int], at: str | None = None
+    ) -> None:
+        """Records how a run ended, and when (``at``, or now); ``counts`` are outcomes by name."""
+        ended = at or now()
         self._write(
-            statements.FINISH_RUN, now(), escaped(result), values.encode(dict(counts)), run_id
+            statements.FINISH_RUN, ended, escaped(result), values.encode(dict(counts)), run_id
         )
 
     def runs(self, stack_id: str, limit: int | None = None) -> list[Run]:

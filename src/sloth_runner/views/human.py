@@ -256,6 +256,8 @@ class Human:
                 self.page.out(line())
             for one in self.page.plan.lines(self._plan, unchanged=summary.unchanged):
                 self.page.out(one)
+            if summary.result != "ok":
+                self.page.out(line(Span("       it is not complete: see below", "failed")))
 
     def _end_of_run(self, summary: Summary) -> None:
         out, quiet = self.page.out, self.page.quiet
