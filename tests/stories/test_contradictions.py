@@ -1,5 +1,7 @@
 """Two lines that want one thing in different ways are refused before either could win."""
 
+import os
+
 import pytest
 
 from stories.story import Story
@@ -87,3 +89,14 @@ def test_a_file_that_a_recursive_directory_wants_otherwise_is_refused(
         assert "web.lua:1" in told["detail"] and "web.lua:2" in told["detail"]
     same = lua.replace("0600", "0640").replace("0700", "0750")
     assert story.run(same).code == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can say whose a file is")
+def test_a_name_and_a_number_of_one_account_are_no_contradiction(story: Story) -> None:
+    (story.here / "www").mkdir()
+    lua = """
+        file_ops.directory({path = HERE .. "/www", recurse = true, owner = "root"})
+        file_ops.content({path = HERE .. "/www/a", content = "x", owner = "0"})
+    """
+    assert story.run(lua).code == 0
+    assert story.run(lua).counts == {"unchanged": 2}

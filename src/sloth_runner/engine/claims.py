@@ -146,7 +146,8 @@ def _agree(
     """Raises ConflictError where ``resource`` wants another value than what holds it."""
     for name, value in wanted.items():
         own = getattr(resource, name)
-        if own not in (None, value):
+        # A name and a number may be the same account: only the host knows.
+        if own not in (None, value) and own.isdigit() == value.isdigit():
             raise ConflictError(
                 f"{address} has {name} {own} at {inner.place}, and {value} by what is declared "
                 f"of all in its directory at {outer.place}",
