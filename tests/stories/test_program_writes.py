@@ -1,6 +1,7 @@
 """What a workflow writes itself: files with io and os, keys, marks of registrations, outputs."""
 
 import json
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -599,3 +600,63 @@ def test_a_large_file_is_moved_and_appended_to_without_being_read(story: Story) 
     assert (story.here / "log").exists()
     assert writes(story.run(), story.here) == listed
     assert (story.here / "other").stat().st_size == 700 * 1024 * 1024 + len("a line\n")
+
+
+def test_a_temporary_file_has_one_name_in_the_plan_and_in_its_run(story: Story) -> None:
+    from stories.test_preview import at_a_terminal
+
+    lua = """
+        local name = os.tmpname()
+        local file = io.open(name, "w")
+        file:write("scratch")
+        file:close()
+        file_ops.copy({src = name, dest = HERE .. "/copy"})
+        exec.run("cp " .. name .. " " .. HERE .. "/by-command")
+        os.remove(name)
+    """
+    done = at_a_terminal(story, lua, "y")
+    assert done.code == 0, done.out
+    assert (story.here / "copy").read_text() == (story.here / "by-command").read_text() == "scratch"
+    assert "tmp/lua_" not in done.out.replace("cp /tmp/lua_", "")
+
+
+def test_a_temporary_file_is_for_its_owner_alone(story: Story) -> None:
+    lua = """
+        local first, second = os.tmpname(), os.tmpname()
+        exec.run("stat -c %a,%s " .. first .. " " .. second .. " >" .. HERE .. "/modes")
+        print(first ~= second)
+        os.remove(first) os.remove(second)
+    """
+    ran = story.run(lua)
+    assert [event["text"] for event in ran.of("log")] == ["true"]
+    assert (story.here / "modes").read_text() == "600,0\n600,0\n"
+
+
+def test_an_archive_that_is_made_on_the_way_is_predicted_or_said_not_to_be(story: Story) -> None:
+    with tarfile.open(story.here / "t.tar", "w") as archive:
+        archive.add(story.here, "empty", recursive=False)
+    (story.here / "out").mkdir()
+    copied = """
+        file_ops.copy({src = HERE .. "/t.tar", dest = HERE .. "/t2.tar"})
+        file_ops.unarchive({archive = HERE .. "/t2.tar", dest = HERE .. "/out"})
+    """
+    planned = story.plan(copied)
+    assert planned.code == 0, planned
+    assert planned.of("resource.end")[-1]["follows"] == f"local/file:{story.here}/t2.tar"
+    assert story.run().code == 0
+    written = """
+        io.open(HERE .. "/t3.tar", "w"):write(io.open(HERE .. "/t.tar"):read("a")):close()
+        file_ops.unarchive({src = HERE .. "/t3.tar", dest = HERE .. "/out", id = "b"})
+    """
+    planned = story.plan(written)
+    assert (planned.code, planned.of("task.end")[0]["outcome"]) == (0, "unknown")
+    assert story.run().code == 0
+
+
+def test_a_callback_that_reads_after_a_change_is_not_guessed(story: Story) -> None:
+    (story.here / "a").write_text("before")
+    read = '("x"):gsub("x", function() print(io.open(HERE .. "/a"):read("a")) end)'
+    assert [e["text"] for e in story.plan(read, "-v").of("log")] == ["before"]
+    planned = story.plan(f'file_ops.content({{path = HERE .. "/a", content = "x"}}); {read}', "-v")
+    assert (planned.code, planned.of("task.end")[0]["outcome"]) == (0, "unknown")
+    assert planned.of("log") == []

@@ -27,7 +27,8 @@ class Function(Struct, frozen=True, kw_only=True):
     parameter that a call with a single string gives, and ``each`` a list parameter that
     makes one object for each of its items, under the field ``first``. ``source`` is the
     written parameter that names a file of the controller (relative to the workflow) and
-    enters its field as Content; with ``template`` it is rendered with ``vars`` first.
+    enters its field as Content; with ``template`` it is rendered with ``vars`` first, and
+    with ``by_path`` only the file itself will do, since more than its content is read.
     ``beside`` are written parameters that name files to be on the controller: they become
     absolute, from the workflow's folder.
     """
@@ -41,6 +42,7 @@ class Function(Struct, frozen=True, kw_only=True):
     each: str | None = None
     source: str | None = None
     template: bool = False
+    by_path: bool = False
     beside: tuple[str, ...] = ()
 
 
@@ -116,6 +118,11 @@ class Resource(Declared):
     def path(self) -> str | None:
         """MAY: the path that is observed, so that only changes near it make it stale."""
         return None
+
+    @property
+    def sees(self) -> tuple[str, ...]:
+        """MAY: paths beside ``path`` that are looked at when it is observed."""
+        return ()
 
     @property
     def touches(self) -> Touches:

@@ -25,7 +25,7 @@ from sloth_runner.engine.context import Caller, Outcome
 from sloth_runner.engine.defined import Invoke
 from sloth_runner.engine.operations import Operations
 from sloth_runner.engine.pipeline import Pipeline
-from sloth_runner.engine.program import ANNOUNCED, Answer
+from sloth_runner.engine.program import ANNOUNCED, Answer, Unpredictable
 from sloth_runner.engine.program_files import ProgramFiles
 from sloth_runner.engine.stack_calls import StackCalls
 from sloth_runner.engine.state_calls import StateCalls
@@ -173,6 +173,8 @@ class Calls:
             given[function.source] = self._render(text, variables, path)
             return
         predicted = await self._predicted(path, function, caller)
+        if predicted is not None and function.by_path and predicted.path is None:
+            raise Unpredictable(f"{caller.place} ({caller.function} of {path}, not made yet)")
         stat = await self._pipeline.observations.source(path) if predicted is None else None
         if stat is not None and stat.sha256 is not None:
             predicted = Content(sha256=stat.sha256, size=stat.size, path=path)

@@ -179,7 +179,7 @@ class Observations:
 
     def disturbed(self, host: str, resource: Resource) -> bool:
         """Whether anything was said to be touched, since the start, that may be ``resource``."""
-        return self._touched_since(host, 0, resource.path)
+        return self._sees_since(host, 0, resource)
 
     async def close(self) -> None:
         """Stops looking ahead."""
@@ -192,8 +192,7 @@ class Observations:
         return (
             kept is not None
             and self._clock() - kept.at <= self._max_age
-            and not self._touched_since(address.host, kept.began, resource.path)
-            and not self._is_distrusted(address.host, resource.path)
+            and not self._is_stale(address.host, kept.began, resource)
             and kept.resource.observation_key == resource.observation_key
         )
 
@@ -258,7 +257,7 @@ class Observations:
             pending = [
                 (address, resource)
                 for address, resource in pending
-                if self._touched_since(host, began, resource.path)
+                if self._sees_since(host, began, resource)
             ]
 
     async def _observe(
@@ -277,6 +276,19 @@ class Observations:
         at = self._clock()
         for (address, resource), state in zip(group, seen, strict=True):
             self._kept[address] = _Kept(resource, state, at, began)
+
+    def _is_stale(self, host: str, began: int, resource: Resource) -> bool:
+        """Whether what was observed may be other by now."""
+        if self._sees_since(host, began, resource):
+            return True
+        return host in self._distrusted and any(
+            self._is_distrusted(host, path) for path in (resource.path, *resource.sees)
+        )
+
+    def _sees_since(self, host: str, count: int, resource: Resource) -> bool:
+        return host in self._touched and any(
+            self._touched_since(host, count, path) for path in (resource.path, *resource.sees)
+        )
 
     def _is_distrusted(self, host: str, path: str | None) -> bool:
         return self._latest(self._distrusted, host, path) > 0
@@ -300,6 +312,7 @@ def _links_of(resources: Iterable[Resource]) -> Iterator[str]:
             yield resource.path.rpartition("/")[0]
             if getattr(resource, "follow", False):
                 yield resource.path
+        yield from resource.sees
 
 
 def _by_type(

@@ -92,14 +92,17 @@ class Prediction:
         answers: list[tuple[Seen, Address | None]] = []
         for address, resource in wanted:
             predicted = self._overlay.state(address)
-            follows = (
-                self._overlay.follows_anything(address)
-                if resource.sees_anything
-                else self._overlay.follows(address, resource.path)
-            )
+            follows = self._follows(address, resource)
             seen = next(found) if predicted is None else predicted.state
             answers.append((None if isinstance(seen, Exception) and follows else seen, follows))
         return answers
+
+    def _follows(self, address: Address, resource: Resource) -> Address | None:
+        """Returns the last predicted change that may touch what is observed, or None."""
+        if resource.sees_anything:
+            return self._overlay.follows_anything(address)
+        found = (self._overlay.follows(address, path) for path in (resource.path, *resource.sees))
+        return next((change for change in found if change is not None), None)
 
     async def _changes(
         self, host: str, certain: Sequence[Work], following: Sequence[tuple[Work, Address]]

@@ -16,8 +16,11 @@ MAIN = "main"
 """The first task of every program: the body of its file."""
 
 
-ANNOUNCED = ("io.open", "os.remove", "os.rename")
+ANNOUNCED = ("io.open", "os.remove", "os.rename", "os.tmpname")
 """What a program calls before it does it itself: with a path and a mode, a path, or two paths.
+
+A further argument, true, says that it is a temporary file, which nobody is told of. The last
+one asks for a new one of these at a path, and is called in a run only.
 
 In a preview it does it in memory, and is answered what others would have left there
 (``engine.program_files``). No workflow can name these calls.
@@ -26,7 +29,7 @@ In a preview it does it in memory, and is answered what others would have left t
 
 def reads(arguments: Sequence[Value]) -> bool:
     """Whether the arguments of an announced call are those of opening a file only to read it."""
-    return len(arguments) == 2 and str(arguments[1]).strip("b") == "r"
+    return len(arguments) > 1 and str(arguments[1]).strip("b") == "r"
 
 
 class TaskSpec(Struct, frozen=True, kw_only=True):

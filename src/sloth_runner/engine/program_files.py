@@ -21,6 +21,7 @@ from sloth_runner.engine.context import Caller
 from sloth_runner.engine.overlay import PathPrediction, written
 from sloth_runner.engine.pipeline import Pipeline
 from sloth_runner.engine.program import Answer, Program, Unpredictable, reads
+from sloth_runner.engine.temporary import make_temporary
 from sloth_runner.engine.writes import ABSENT, FILE, Writes
 
 LARGE = 4 * 1024 * 1024
@@ -49,7 +50,12 @@ class ProgramFiles:
 
     def functions(self) -> dict[str, Any]:
         """Returns the calls by name (``engine.program.ANNOUNCED``)."""
-        return {"io.open": self._open, "os.remove": self._remove, "os.rename": self._rename}
+        return {
+            "io.open": self._open,
+            "os.remove": self._remove,
+            "os.rename": self._rename,
+            "os.tmpname": self._make,
+        }
 
     async def _open(self, caller: Caller, _host: str, arguments: Sequence[Value]) -> Answer:
         """Takes path and mode. In a preview it answers what is there for all that is predicted.
@@ -68,7 +74,7 @@ class ProgramFiles:
             return Answer(value=None)
         known = await self._foresee(path, caller, needed=mode[0] == "r")
         if writes:
-            kind = (await self._note(path, caller)).kind
+            kind = None if _temporary(arguments) else (await self._note(path, caller)).kind
             if kind not in (None, "file"):
                 known["kind"] = kind
             known["parent"] = await self._is_folder(posixpath.dirname(path))
@@ -78,6 +84,9 @@ class ProgramFiles:
 
     async def _remove(self, caller: Caller, _host: str, arguments: Sequence[Value]) -> Answer:
         path = str(arguments[0])
+        if _temporary(arguments):
+            self._pipeline.overlay.write(path)
+            return Answer(value=None)
         await self._resolve(path)
         kind = (await self._note(path, caller)).kind
         if self._pipeline.preview is None:
@@ -105,6 +114,10 @@ class ProgramFiles:
         self._pipeline.overlay.write(old)
         self._pipeline.overlay.write(new)
         return Answer(value=known)
+
+    async def _make(self, _caller: Caller, _host: str, arguments: Sequence[Value]) -> Answer:
+        await make_temporary(self._pipeline.machines.controller, str(arguments[0]))
+        return Answer(value=None)
 
     async def source(self, path: str, caller: Caller) -> Content | None:
         """Returns what a preview predicts of a file that another is made from, if it does.
@@ -251,6 +264,10 @@ def _predicted(
     if needed:
         raise Unpredictable(_place(caller, doubt))
     return {"found": True, "doubt": doubt}
+
+
+def _temporary(arguments: Sequence[Value]) -> bool:
+    return len(arguments) > 2 and arguments[2] is True
 
 
 def _place(caller: Caller, why: str) -> str:

@@ -22,6 +22,7 @@ Member = Mapping[str, Any]
     "archive",
     Function(
         name="file_ops.unarchive",
+        by_path=True,
         doc="Unpacks a tar archive into a directory.",
         first="src",
         source="src",
@@ -75,6 +76,10 @@ class Archive(Resource):
     def path(self) -> str:
         return self.dest
 
+    @property
+    def sees(self) -> tuple[str, ...]:
+        return () if self.archive is None else (self.archive,)
+
     def check(self) -> None:
         if (self.src is None) == (self.archive is None):
             raise ParamError("give 'src', a file of the controller, or 'archive', one of the host")
@@ -108,7 +113,7 @@ class Archive(Resource):
             elif what is not None:
                 left.setdefault(what, []).append(member["name"])
         there = any(stat for member, stat in pairs if member["kind"] != "directory")
-        if not there and _IN_THE_WAY not in left:
+        if left and not there and _IN_THE_WAY not in left:
             return None
         return {"members": left or _DONE}
 

@@ -128,7 +128,7 @@ else
     end
     return native.rename(...)
   end
-  globals.os.tmpname = function() return S.is_temporary(os.tmpname()) end
+  globals.os.tmpname = S.name_natively
 end
 
 globals.io = {

@@ -79,6 +79,14 @@ end
 
 -- Calls of the engine.
 
+-- Takes note that something is other than before, and gives the answer on.
+local function noticed(answer, ...)
+  if type(answer) == "table" and (S.unknown[answer] or rawget(answer, "changed")) then
+    S.changes = true
+  end
+  return answer, ...
+end
+
 local function call(name, functions, ...)
   local file, line = where(2)
   local ok, bytes = pcall(S.encode_arguments, functions, select("#", ...), ...)
@@ -90,7 +98,7 @@ local function call(name, functions, ...)
     end
     error(bytes, 0)
   end
-  return operate(name, "call", name, bytes, file, line)
+  return noticed(operate(name, "call", name, bytes, file, line))
 end
 S.call = call
 

@@ -10,7 +10,7 @@ local concat, isyieldable, io = raw.concat, raw.isyieldable, raw.io
 local complain, handle = S.complain, S.handle
 
 local overlay = {}   -- absolute path -> { data = text }, or false: gone
-local temporary = {} -- names that os.tmpname gave: nobody hears of them
+local temporary = {} -- names that os.tmpname gave: nobody is told of them
 
 -- Returns the path from the root, as it is written.
 local function absolute(path)
@@ -27,10 +27,14 @@ S.absolute = absolute
 -- Says what is about to be done to a file; returns what a preview is told of it, or nil. Where
 -- no call can be made, as while a stopped task is closed, the engine hears of it afterwards.
 local function announce(name, place, other)
-  if temporary[place] then return nil end
+  if temporary[place] and not S.plan then return nil end
   if isyieldable() then
-    local answer = S.call(name, nil, place, other)
+    local answer = S.call(name, nil, place, other, temporary[place])
     return type(answer) == "table" and answer or nil
+  end
+  if temporary[place] then return nil end
+  if S.plan and S.changes and overlay[place] == nil then
+    S.stop({ why = name .. " of " .. place .. " where it cannot be asked what is there then" })
   end
   if name == "io.open" and match(other, "^rb?$") then return nil end
   S.later("wrote", place)
@@ -158,18 +162,33 @@ function S.rename_in_memory(from, to)
   return true
 end
 
--- Takes note of a name that os.tmpname gave.
-function S.is_temporary(path)
+-- Names come from the seed, so that a plan and its run agree on them; nobody else can guess them.
+local unnamed = 0
+
+local function new_name()
+  unnamed = unnamed + 1
+  local number = S.seed
+  for _ = 1, 3 do -- splitmix64 (Steele, Lea, Flood 2014)
+    number = number + unnamed * 0x9E3779B97F4A7C15
+    number = (number ~ number >> 30) * 0xBF58476D1CE4E5B9
+    number = (number ~ number >> 27) * 0x94D049BB133111EB
+    number = number ~ number >> 31
+  end
+  local path = format("/tmp/lua_%016x", number)
   temporary[path] = true
   return path
 end
 
-local unnamed = 0
-
 function S.name_in_memory()
-  unnamed = unnamed + 1
-  local path = format("/tmp/lua_preview_%d", unnamed)
-  overlay[path], temporary[path] = { data = "" }, true
+  local path = new_name()
+  overlay[path] = { data = "" }
+  return path
+end
+
+-- Makes a new empty file that is ours alone, under a name of the plan.
+function S.name_natively()
+  local path = new_name()
+  S.call("os.tmpname", nil, path)
   return path
 end
 
