@@ -221,3 +221,7 @@ def test_the_history_of_a_killed_run_says_what_it_did_and_when(story: Story) -> 
         killed["started_at"]
     )
     assert spent.total_seconds() < 1
+    shown = story.sloth("stack", "history", "web", "2").out
+    assert (
+        " recovered: local/command:sleep 0.5 was interrupted in an earlier run: in doubt" in shown
+    )

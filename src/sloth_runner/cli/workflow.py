@@ -186,9 +186,11 @@ def _readable(file: str) -> str:
 
 
 def _own_name(path: str) -> str:
+    source = Path(path).read_bytes()
+    if b"workflow" not in source:  # then there is nothing that the parser has to be loaded for
+        return Path(path).stem
     from sloth_runner.lua.syntax import workflow_name
 
-    source = Path(path).read_bytes()
     return workflow_name(source) or Path(path).stem
 
 

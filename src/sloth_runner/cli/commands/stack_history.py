@@ -1,5 +1,6 @@
 """``sloth-runner stack history``: the runs of a stack, or one of them in full."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 
 import click
@@ -14,6 +15,7 @@ from sloth_runner.core.errors import UsageError
 from sloth_runner.core.events import (
     Diagnostic,
     ProgramWrote,
+    Recovered,
     ResourceDrift,
     ResourceEnd,
     StackOutput,
@@ -128,6 +130,10 @@ def _show(pages: Pages, run: Run, stored: Sequence[StoredEvent]) -> None:
             pages.out(output_line(event))
         elif isinstance(event, ProgramWrote):
             pages.out(plan.write(event))
+        elif isinstance(event, Recovered):
+            pages.out(line(f" recovered: {clean(event.msg)}"))
+            if event.command:
+                pages.out(line(f"   {clean(shlex.join(event.command))}"))
         elif isinstance(event, TaskEnd) and event.outcome not in ("ok", "unknown"):
             reason = f": {clean(event.reason)}" if event.reason else ""
             pages.out(line(f" task {clean(event.task or '')} {event.outcome}{reason}"))
