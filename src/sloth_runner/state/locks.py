@@ -148,7 +148,7 @@ def locked(name: str, holder: Holder | None) -> Locked:
         }
     return Locked(
         f'the stack "{escaped(name)}" is held by {describe(holder)}',
-        hint="wait for it with --wait 5m; nothing was changed",
+        hint="wait until it has ended: run and stack drift do with --wait 5m; nothing was changed",
         facts=facts,
     )
 
