@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import click
 
@@ -78,13 +78,34 @@ ROOT = Group(
 )
 
 
+LONG = {"-q": "--quiet", "-v": "--verbose", "-y": "--yes", "-f": "--file", "-h": "--help"}
+"""The long names of the short options."""
+
+
+def spelled_out(argv: Sequence[str]) -> Iterator[str]:
+    """Yields the arguments with the long names of options.
+
+    click looks for each short one among the long ones first, and where it is not among them it
+    loads all that it takes to find out what may have been meant: a hundredth of a run.
+    """
+    words = iter(argv)
+    for word in words:
+        yield LONG.get(word, word)
+        if word == "--":
+            break
+    yield from words
+
+
 def call(argv: Sequence[str]) -> int:
     """Runs the command that ``argv`` names and returns its exit code; raises nothing."""
     _writable_streams()
     settings = Settings()
     try:
         result = ROOT.main(
-            args=list(argv), prog_name="sloth-runner", standalone_mode=False, obj=settings
+            args=list(spelled_out(argv)),
+            prog_name="sloth-runner",
+            standalone_mode=False,
+            obj=settings,
         )
         with writing(sys.stdout):
             sys.stdout.flush()
