@@ -233,3 +233,14 @@ def test_a_task_that_is_too_slow_says_which_call_it_waited_for(story: Story) -> 
     assert (told["code"], told["facts"]) == ("SR2009", {"during": "exec.run"})
     assert told["loc"].endswith("web.lua:4")
     assert (ran.code, ran.summary["failed"]) == (1, 1)
+
+
+def test_a_second_signal_ends_a_regular_expression_that_never_ends(story: Story) -> None:
+    (story.here / "a").write_text("a" * 40 + "!\n")
+    story.write('file_ops.lineinfile({path = HERE .. "/a", regexp = "^(a+)+$", line = "aaa"})')
+    running = story.start("run", str(story.file), "--yes", "--json")
+    time.sleep(0.7)
+    for _ in range(2):
+        running.send(signal.SIGINT)
+        time.sleep(0.3)
+    assert running.wait(5).code == 130

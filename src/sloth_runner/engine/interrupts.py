@@ -1,7 +1,8 @@
 """Signals: the first SIGINT, SIGTERM or SIGHUP stops cleanly, the second at once.
 
 Signals arrive through a wake-up descriptor and a thread of their own, because the main
-thread may be inside Lua for a long time (``signal.set_wakeup_fd``).
+thread may be inside Lua for a long time (``signal.set_wakeup_fd``); and in the main thread,
+because that may be inside a regular expression, which lets no other thread run.
 """
 
 import os
@@ -24,6 +25,7 @@ class Interrupts:
     def __init__(self, on_first: Callable[[str], None]) -> None:
         self._on_first = on_first
         self._before: dict[int, object] = {}
+        self._arrived = 0
         self._reading, self._writing = socket.socketpair()
 
     def __enter__(self) -> "Interrupts":
@@ -31,7 +33,7 @@ class Interrupts:
         for number in STOPPING:
             # What is ignored already was meant to be: by nohup, or by a shell for "command &".
             if signal.getsignal(number) != signal.SIG_IGN:
-                self._before[number] = signal.signal(number, _ignore)
+                self._before[number] = signal.signal(number, self._in_main)
         signal.set_wakeup_fd(self._writing.fileno(), warn_on_full_buffer=False)
         threading.Thread(target=self._watch, name="signals", daemon=True).start()
         return self
@@ -47,6 +49,15 @@ class Interrupts:
             signal.signal(number, handler)  # type: ignore[arg-type]  # what it was before
         self._writing.close()
 
+    def _in_main(self, number: int, frame: FrameType | None) -> None:
+        """Counts in the main thread too: a regular expression lets no other thread run.
+
+        Everything else is for the other thread, which the wake-up descriptor has told.
+        """
+        self._arrived += 1
+        if self._arrived > 1:
+            os._exit(128 + number)
+
     def _watch(self) -> None:
         stopping = False
         while True:
@@ -61,7 +72,3 @@ class Interrupts:
                 os._exit(128 + number)
             stopping = True
             self._on_first(f"stopped by {signal.Signals(number).name}")
-
-
-def _ignore(number: int, frame: FrameType | None) -> None:
-    """Does nothing in Python: the wake-up descriptor has the signal already."""

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import signal
 import threading
 from collections.abc import Callable, Coroutine, Iterator
+from types import FrameType
 from typing import Any, Literal, TypeVar
 
 from sloth_runner.core.errors import Cancelled
@@ -115,19 +117,42 @@ def interrupting(interrupt: Callable[[], None], *, after: float | None) -> Itera
 def abandoning(abandon: Callable[[], None] | None, *, after: float | None) -> Iterator[None]:
     """Within it, calls ``abandon`` where the loop does not turn any more after a deadline.
 
-    A function of C that Lua calls, or a template that never ends, cannot be interrupted.
-    What is only slow, such as a package manager that is waited for, lets the loop turn.
+    A function of C that Lua calls, a regular expression, or a template that never ends cannot
+    be interrupted. What is only slow, such as a package manager that is waited for, lets the
+    loop turn. A thread looks, and the main thread by an alarm, since either may be kept out.
     """
+    if abandon is None or after is None:
+        yield
+        return
     loop, turned = asyncio.get_running_loop(), threading.Event()
+    timer = loop.call_later(after, turned.set)
 
     def look() -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: it has ended
-            loop.call_soon_threadsafe(turned.set)
-        if not turned.wait(GRACE) and abandon is not None:
+        if not turned.wait(GRACE):
             abandon()
 
-    with interrupting(look, after=None if abandon is None else after):
+    def alarm(number: int, frame: FrameType | None) -> None:
+        if not turned.is_set():
+            abandon()
+
+    with interrupting(look, after=after), _alarm(alarm, after=after + GRACE):
         try:
             yield
         finally:
             turned.set()
+            timer.cancel()
+
+
+@contextlib.contextmanager
+def _alarm(handler: Callable[[int, FrameType | None], None], *, after: float) -> Iterator[None]:
+    """Within it, calls ``handler`` in the main thread after some time; elsewhere does nothing."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, after)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
