@@ -578,6 +578,23 @@ def test_two_names_of_one_file_are_one_file(story: Story, first: str, second: st
         assert planned.of("resource.end")[-1]["outcome"] in ("changed", "created")
 
 
+@pytest.mark.parametrize("name", ["f", "last"])
+def test_what_may_still_be_written_is_looked_at_again(story: Story, name: str) -> None:
+    (story.here / "f").write_text("at first")
+    (story.here / "last").symlink_to("f")
+    declared = 'file_ops.content({path = HERE .. "/f", content = "fixed"})'
+    story.run(declared)
+    ran = story.run(f"""
+        local file = io.open(HERE .. "/{name}", "a")
+        {declared}
+        file:write("more")
+        file:flush()
+        {declared}
+    """)
+    assert ran.code == 0, ran
+    assert (story.here / "f").read_text() == "fixed"
+
+
 def test_a_large_file_is_moved_and_appended_to_without_being_read(story: Story) -> None:
     for name in ("log", "other"):
         with (story.here / name).open("wb") as file:

@@ -129,18 +129,21 @@ class Observations:
 
     def invalidate(self, host: str, touches: Touches) -> None:
         """Says that something that may touch ``touches`` of a host starts or ends now."""
-        self._count += 1
-        if touches.paths is None:
-            self._window[host] = FIRST_WINDOW
-        touches = self.resolved(host, touches)
-        self._touched.setdefault(host, Touched()).mark(touches, self._count)
-        self._forget_links(host, touches)
+        self._touch(host, self.resolved(host, touches))
 
     def distrust(self, host: str, touches: Touches) -> None:
         """Says that ``touches`` may be changed from now on at times that nobody tells."""
-        self.invalidate(host, touches)
         touches = self.resolved(host, touches)
+        self._touch(host, touches)
         self._distrusted.setdefault(host, Touched()).mark(touches, self._count)
+
+    def _touch(self, host: str, touches: Touches) -> None:
+        """Marks what is touched, given under all its names; where they lead is forgotten."""
+        self._count += 1
+        if touches.paths is None:
+            self._window[host] = FIRST_WINDOW
+        self._touched.setdefault(host, Touched()).mark(touches, self._count)
+        self._forget_links(host, touches)
 
     async def resolve(self, host: str, paths: Iterable[str]) -> None:
         """Finds out where paths lead, so that two names of one file are known as one.
