@@ -240,7 +240,7 @@ class Drift:
     ) -> None:
         """Puts back what drifted, in the order in which it was first made."""
         for row in sorted(drifted, key=lambda r: r.order):
-            resource = tools.recorded.get(row.address)
+            resource = tools.observations.recorded(row.address)
             if row.registered or resource is None:
                 report.unchecked.append((str(row.address), "only its workflow can put it back"))
                 continue
@@ -291,7 +291,7 @@ class Drift:
 def _resource(tools: Tools, row: ResourceRow) -> Resource | None:
     if row.registered:
         return observable(tools.recorder.seal.types, row.address, row.desired or {})
-    return tools.recorded.get(row.address)
+    return tools.observations.recorded(row.address)
 
 
 def _why_unchecked(tools: Tools, row: ResourceRow) -> str:

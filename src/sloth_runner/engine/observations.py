@@ -1,15 +1,15 @@
 """Sees the machines, with as few questions as possible (DESIGN, section 9).
 
-What the record knows of a host is looked at in one batch before the workflow asks; an
-observation then waits for its call. It serves for ``max_age`` seconds and only while
-nothing that may touch it has been started since. After that, a miss fetches a window of
-the recorded order, which doubles with each hit.
+What the record knows of a host is looked at, one batch for each type, before the workflow
+asks; a call waits for its own type only. An observation serves for ``max_age`` seconds and only
+while nothing that may touch it has been started since. After that, a miss fetches a window
+of the recorded order, which doubles with each hit.
 """
 
 import asyncio
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -26,6 +26,8 @@ Seen = State | Exception | None
 
 
 class _Kept(Struct):
+    """What was seen of ``resource``, by a look that began at ``at``, after ``began`` operations."""
+
     resource: Resource
     seen: Seen
     at: float
@@ -33,7 +35,7 @@ class _Kept(Struct):
 
 
 class Observations:
-    """The observations of one run. ``recorded`` are the resources that rows describe."""
+    """The observations of one run."""
 
     def __init__(
         self,
@@ -55,16 +57,26 @@ class Observations:
         self._distrusted: dict[str, Touched] = {}
         self._real: dict[tuple[str, str], str] = {}
         self._window: dict[str, int] = {}
-        self._prefetch: asyncio.Task[None] | None = None
+        self._ahead_of_calls: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._sources_ahead: asyncio.Task[None] | None = None
 
-    def start(self, recorded: dict[Address, Resource], sources: Sequence[str]) -> None:
-        """Begins to look at what is recorded, and at the controller's files it came from."""
-        self._recorded = dict(recorded)
-        for address in recorded:
-            order = self._order.setdefault(address.host, [])
-            self._place[address] = len(order)
-            order.append(address)
-        self._prefetch = asyncio.create_task(self._fetch_all(sources))
+    def start(self, order: Iterable[Address], sources: Sequence[str]) -> None:
+        """Says in which order things were recorded; looks at the controller's files they are of."""
+        for address in order:
+            known = self._order.setdefault(address.host, [])
+            self._place[address] = len(known)
+            known.append(address)
+        if sources:
+            self._sources_ahead = asyncio.create_task(self._fetch_sources(sources))
+
+    def begin(self, recorded: Mapping[Address, Resource]) -> None:
+        """Begins to look at all resources of one type that rows describe."""
+        self._recorded |= recorded
+        by_host: dict[tuple[str, str], list[tuple[Address, Resource]]] = {}
+        for address, resource in recorded.items():
+            by_host.setdefault((address.host, resource.type), []).append((address, resource))
+        for key, wanted in by_host.items():
+            self._ahead_of_calls[key] = asyncio.create_task(self._look(key[0], wanted))
 
     def know(self, address: Address, resource: Resource) -> None:
         """Adds a resource that the record describes, once it can be rebuilt."""
@@ -76,8 +88,8 @@ class Observations:
 
     async def get(self, host: str, resources: Sequence[tuple[Address, Resource]]) -> list[Seen]:
         """Observes resources of one type, from what is kept where that still serves."""
-        if self._prefetch is not None:
-            await self._settled()
+        if self._ahead_of_calls and resources:
+            await self._settled(host, resources[0][1].type)
         missing = [
             (address, resource)
             for address, resource in resources
@@ -98,7 +110,8 @@ class Observations:
     ) -> list[Seen]:
         """Observes resources now; what was seen after ``since``, and still serves, is kept.
 
-        ``since`` is on the clock, in seconds: when the call that asks began.
+        ``since`` is on the clock, in seconds: when the call that asks began. A look that was
+        under way by then does not count.
         """
         stale = [
             (address, resource)
@@ -111,8 +124,9 @@ class Observations:
 
     async def source(self, path: str) -> FileStat | None:
         """Returns the stat with SHA-256 of a file of the controller, following links."""
-        if self._prefetch is not None:
-            await self._settled()
+        if self._sources_ahead is not None:
+            await asyncio.shield(self._sources_ahead)
+            self._sources_ahead = None
         kept = self._sources.get(path)
         local = self._machines.controller.name
         if (
@@ -121,10 +135,10 @@ class Observations:
             or self._touched_since(local, kept[2], path)
             or self._is_distrusted(local, path)
         ):
-            began = self._count
+            began, at = self._count, self._clock()
             await self.resolve(local, [path])
             stat = await self._machines.controller.stat(path, follow=True, digest=True)
-            kept = self._sources[path] = (stat, self._clock(), began)
+            kept = self._sources[path] = (stat, at, began)
         return kept[0]
 
     def invalidate(self, host: str, touches: Touches) -> None:
@@ -186,9 +200,12 @@ class Observations:
 
     async def close(self) -> None:
         """Stops looking ahead."""
-        if self._prefetch is not None:
-            self._prefetch.cancel()
-            await asyncio.gather(self._prefetch, return_exceptions=True)
+        tasks = [*self._ahead_of_calls.values()]
+        if self._sources_ahead is not None:
+            tasks.append(self._sources_ahead)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _serves(self, address: Address, resource: Resource) -> bool:
         kept = self._kept.get(address)
@@ -211,29 +228,23 @@ class Observations:
         return [
             (address, self._recorded[address])
             for address in window
-            if address not in asked and not self._serves(address, self._recorded[address])
+            if address in self._recorded
+            and address not in asked
+            and not self._serves(address, self._recorded[address])
         ]
 
-    async def _settled(self) -> None:
-        if self._prefetch is not None:
-            await asyncio.shield(self._prefetch)
-            self._prefetch = None
-
-    async def _fetch_all(self, sources: Sequence[str]) -> None:
-        jobs = [self._fetch(host, self._of(order)) for host, order in self._order.items()]
-        await asyncio.gather(self._fetch_sources(sources), *jobs)
-
-    def _of(self, order: Iterable[Address]) -> list[tuple[Address, Resource]]:
-        return [(address, self._recorded[address]) for address in order]
+    async def _settled(self, host: str, type_name: str) -> None:
+        """Waits for the look that was begun before anyone asked."""
+        look = self._ahead_of_calls.get((host, type_name))
+        if look is not None:
+            await asyncio.shield(look)
+            self._ahead_of_calls.pop((host, type_name), None)
 
     async def _fetch_sources(self, paths: Sequence[str]) -> None:
-        if not paths:
-            return
-        began = self._count
+        began, at = self._count, self._clock()
         answers = await self._machines.controller.perform(
             [Request("stat", {"path": p, "follow": True, "digest": True}) for p in paths]
         )
-        at = self._clock()
         for path, answer in zip(paths, answers, strict=True):
             if not isinstance(answer, Exception):
                 stat = answer if answer is None else FileStat(**answer)
@@ -241,42 +252,50 @@ class Observations:
 
     async def _fetch(self, host: str, wanted: Sequence[tuple[Address, Resource]]) -> None:
         """Observes ``wanted``, again where something that may touch it began meanwhile."""
-        try:
-            machine = ReadOnlyHost(self._machines.host(host))
-        except SlothError as error:
-            self._keep(wanted, [error] * len(wanted), self._count)
-            return
         pending = list(wanted)
         while pending:
             began = self._count
-            await self.resolve(host, _links_of(resource for _, resource in pending))
-            first, *others = _by_type(pending)
-            if others:
-                await asyncio.gather(
-                    *(self._observe(machine, group, began) for group in (first, *others))
-                )
-            else:
-                await self._observe(machine, first, began)
+            await self._look(host, pending)
             pending = [
                 (address, resource)
                 for address, resource in pending
                 if self._sees_since(host, began, resource)
             ]
 
+    async def _look(self, host: str, wanted: Sequence[tuple[Address, Resource]]) -> None:
+        """Observes ``wanted`` once, the types side by side."""
+        began, at = self._count, self._clock()
+        try:
+            machine = ReadOnlyHost(self._machines.host(host))
+        except SlothError as error:
+            self._keep(wanted, [error] * len(wanted), began, at)
+            return
+        await self.resolve(host, _links_of(resource for _, resource in wanted))
+        first, *others = _by_type(wanted)
+        if others:
+            await asyncio.gather(
+                *(self._observe(machine, group, began, at) for group in (first, *others))
+            )
+        else:
+            await self._observe(machine, first, began, at)
+
     async def _observe(
-        self, machine: Host, group: Sequence[tuple[Address, Resource]], began: int
+        self, machine: Host, group: Sequence[tuple[Address, Resource]], began: int, at: float
     ) -> None:
         cls = type(group[0][1])
         try:
             seen: list[Seen] = await cls.observe_many(machine, [r for _, r in group])
         except SlothError as error:
             seen = [error] * len(group)
-        self._keep(group, seen, began)
+        self._keep(group, seen, began, at)
 
     def _keep(
-        self, group: Sequence[tuple[Address, Resource]], seen: Sequence[Seen], began: int
+        self,
+        group: Sequence[tuple[Address, Resource]],
+        seen: Sequence[Seen],
+        began: int,
+        at: float,
     ) -> None:
-        at = self._clock()
         for (address, resource), state in zip(group, seen, strict=True):
             self._kept[address] = _Kept(resource, state, at, began)
 
@@ -319,9 +338,9 @@ def _links_of(resources: Iterable[Resource]) -> Iterator[str]:
 
 
 def _by_type(
-    pending: Sequence[tuple[Address, Resource]],
+    wanted: Sequence[tuple[Address, Resource]],
 ) -> list[list[tuple[Address, Resource]]]:
     groups: dict[type[Resource], list[tuple[Address, Resource]]] = {}
-    for address, resource in pending:
+    for address, resource in wanted:
         groups.setdefault(type(resource), []).append((address, resource))
     return list(groups.values())

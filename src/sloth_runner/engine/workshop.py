@@ -1,8 +1,9 @@
 """Everything that works together in one run or one preview, put together in one place."""
 
+import asyncio
 import contextlib
 import posixpath
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from msgspec import Struct, structs
 
@@ -73,7 +74,6 @@ class Tools(Struct, frozen=True, kw_only=True):
     pipeline: Pipeline
     claims: Claims
     counts: Counts
-    recorded: Mapping[Address, Resource]
 
     @classmethod
     async def open(
@@ -115,10 +115,8 @@ class Tools(Struct, frozen=True, kw_only=True):
             await recorder.load()
         if load is not None:
             await _define(seal.definitions, recorder.rows.values(), load)
-        recorded, bases, paths = _rebuilt(seal, recorder.rows.values())
         observations = Observations(machines, max_age=settings.max_age)
-        observations.start(recorded, paths)
-        claims = Claims({a: (base, recorded[a]) for a, base in bases.items()})
+        claims = Claims(await _looked_at(recorder, observations))
         recorder.bases = claims.bases
         counts = Counts()
         pipeline = Pipeline(
@@ -139,7 +137,6 @@ class Tools(Struct, frozen=True, kw_only=True):
             pipeline=pipeline,
             claims=claims,
             counts=counts,
-            recorded=recorded,
         )
 
     async def close(self) -> None:
@@ -219,24 +216,30 @@ async def _define(definitions: Definitions, rows: Iterable[ResourceRow], load: L
             await program.main(DefinitionsContext(definitions, program.invoke))
 
 
-def _rebuilt(
-    seal: Seal, rows: Iterable[ResourceRow]
-) -> tuple[dict[Address, Resource], dict[Address, Resource], list[str]]:
-    """Rebuilds the resources of rows, with the bases of refined ones and their source files.
+async def _looked_at(
+    recorder: Recorder, observations: Observations
+) -> dict[Address, tuple[Resource, Resource]]:
+    """Rebuilds the resources of rows and begins to look at them; returns the refined ones.
 
-    A row that this installation cannot rebuild is looked at when the workflow calls for it.
+    Those are answered with their base. The types with the fewest go first: what is asked of
+    programs for them is found out while the others are rebuilt. A row that this installation
+    cannot rebuild is looked at when the workflow calls for it.
     """
-    recorded: dict[Address, Resource] = {}
-    bases: dict[Address, Resource] = {}
-    paths: list[str] = []
+    rows = [row for row in recorder.rows.values() if not row.registered]
+    paths = [path for row in rows for path in sources(row.params)]
+    observations.start([row.address for row in rows], paths)
+    by_type: dict[str, list[ResourceRow]] = {}
     for row in rows:
-        if row.registered:
-            continue
-        try:
-            recorded[row.address] = seal.resource(row.address.type, row.params)
-            if BASE in row.params:
-                bases[row.address] = seal.resource(row.address.type, row.params[BASE])
-        except SlothError:
-            continue
-        paths += sources(row.params)
-    return recorded, bases, paths
+        by_type.setdefault(row.address.type, []).append(row)
+    refined: dict[Address, tuple[Resource, Resource]] = {}
+    for name, group in sorted(by_type.items(), key=lambda item: len(item[1])):
+        recorded: dict[Address, Resource] = {}
+        for row in group:
+            with contextlib.suppress(SlothError):
+                recorded[row.address] = recorder.seal.resource(name, row.params)
+                if BASE in row.params:
+                    base = recorder.seal.resource(name, row.params[BASE])
+                    refined[row.address] = base, recorded[row.address]
+        observations.begin(recorded)
+        await asyncio.sleep(0)
+    return refined
