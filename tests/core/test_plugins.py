@@ -7,7 +7,6 @@ import pytest
 from sloth_runner.core.registry import registry
 
 PLUGIN = """
-from dataclasses import dataclass, field
 from typing import Annotated
 
 from sloth_runner.core.resource import Function, Resource, declare
@@ -15,9 +14,8 @@ from sloth_runner.core.schema import Doc
 
 
 @declare("extra_thing", Function(name="extra.thing", doc="Keeps a thing."))
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Thing(Resource):
-    name: Annotated[str, Doc("Its name.", key=True)] = field()
+class Thing(Resource, frozen=True, kw_only=True):
+    name: Annotated[str, Doc("Its name.", key=True)]
 """
 
 

@@ -1,19 +1,18 @@
 """Parameters of a call: what each kind takes, and that every mistake is named at once."""
 
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Struct
 
 from sloth_runner.core import schema, values
 from sloth_runner.core.errors import Location, ParamError
 from sloth_runner.core.schema import Account, Content, Doc, Mode, Path, Seconds
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Thing:
+class Thing(Struct, frozen=True, kw_only=True):
     """One parameter of every kind."""
 
     path: Annotated[Path, Doc("Where.", key=True)]
@@ -221,12 +220,10 @@ def test_what_is_given_again_builds_the_same(parameters: dict[str, Any]) -> None
 
 
 def test_a_kind_of_parameter_that_does_not_exist_is_refused() -> None:
-    @dataclass
-    class Wrong:
+    class Wrong(Struct):
         when: Annotated[complex, Doc("No.")]
 
-    @dataclass
-    class Wider:
+    class Wider(Struct):
         either: Annotated[int | str, Doc("No.")]
 
     for cls in (Wrong, Wider):

@@ -1,6 +1,6 @@
 """The actions that come with the program: what is done and has no state of its own.
 
-An action is a frozen, keyword-only dataclass under ``core.resource.declare``: its fields are
+An action is a frozen, keyword-only struct under ``core.resource.declare``: its fields are
 its parameters, and the Lua blocks of its docstring are its examples. It is journalled,
 listed in a preview as "would run", never "unchanged" and never drift. Modules here import
 ``core`` alone: whatever is done to a machine goes through the ``Host`` that they are given.

@@ -3,8 +3,9 @@
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
+
+from msgspec import field, structs
 
 from sloth_runner.core.errors import ParamError
 from sloth_runner.core.host import Command, CommandResult, Host, command_failed
@@ -28,8 +29,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
         first="cmd",
     ),
 )
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Run(Action):
+class Run(Action, frozen=True, kw_only=True):
     """Runs a command on the host; without a guard, each time that it is reached.
 
     ``cmd`` is given to /bin/sh: the one place where a shell reads what the workflow wrote.
@@ -58,12 +58,10 @@ class Run(Action):
     ] = None
     cwd: Annotated[Path | None, Doc("The directory that it runs in.")] = None
     env: Annotated[dict[str, Value], Doc("Variables beside those of the host.", sensitive=True)] = (
-        field(default_factory=dict, repr=False)
+        field(default_factory=dict)
     )
     user: Annotated[str | None, Doc("The account that it runs as.")] = None
-    stdin: Annotated[str, Doc("What it reads from standard input.", sensitive=True)] = field(
-        default="", repr=False
-    )
+    stdin: Annotated[str, Doc("What it reads from standard input.", sensitive=True)] = ""
     timeout: Annotated[
         Seconds | None, Doc("After this it is ended, with all of its process group.")
     ] = None
@@ -77,7 +75,7 @@ class Run(Action):
 
     def __post_init__(self) -> None:
         env = {name: str(value) if _is_number(value) else value for name, value in self.env.items()}
-        object.__setattr__(self, "env", env)
+        structs.force_setattr(self, "env", env)
 
     def check(self) -> None:
         """Refuses what no command can be run with; never repeats what may be secret."""
@@ -144,8 +142,7 @@ class Run(Action):
         first="command",
     ),
 )
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Shell(Action):
+class Shell(Action, frozen=True, kw_only=True):
     """Runs a command as Lua's own functions do: on the controller, whatever host a task is for.
 
     Another exit code than 0 is no error here.
@@ -156,10 +153,8 @@ class Shell(Action):
     ```
     """
 
-    command: Annotated[str, Doc("The command, as one writes it in a shell.")] = field()
-    stdin: Annotated[str, Doc("What it reads from standard input.", sensitive=True)] = field(
-        default="", repr=False
-    )
+    command: Annotated[str, Doc("The command, as one writes it in a shell.")]
+    stdin: Annotated[str, Doc("What it reads from standard input.", sensitive=True)] = ""
 
     samples: ClassVar[tuple[Mapping[str, Value], ...]] = ({"command": "exit 3"},)
 

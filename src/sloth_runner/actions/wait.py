@@ -4,7 +4,6 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
 from sloth_runner.core.errors import ParamError, TaskTimedOut
@@ -22,8 +21,7 @@ _BODY = 1 << 20
 """Bytes of an answer that are searched."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Wait(Action):
+class _Wait(Action, frozen=True, kw_only=True):
     """What all waits share."""
 
     timeout: Annotated[Seconds, Doc("How long to wait before giving up.")] = _TIMEOUT
@@ -62,8 +60,7 @@ class _Wait(Action):
     "wait_port",
     Function(name="wait.port", doc="Waits until a TCP port answers.", first="host"),
 )
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WaitPort(_Wait):
+class WaitPort(_Wait, frozen=True, kw_only=True):
     """Waits until a TCP port can be connected to, as seen from the host of the task.
 
     ```lua
@@ -71,7 +68,7 @@ class WaitPort(_Wait):
     ```
     """
 
-    port: Annotated[int, Doc("The number of the port.")] = field()
+    port: Annotated[int, Doc("The number of the port.")]
     host: Annotated[str, Doc("The name or address to connect to.")] = "127.0.0.1"
     state: Annotated[
         Literal["open", "closed"], Doc('"open": it answers; "closed": nothing listens.')
@@ -107,8 +104,7 @@ class WaitPort(_Wait):
     "wait_file",
     Function(name="wait.file", doc="Waits until a path exists, or does not.", first="path"),
 )
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WaitFile(_Wait):
+class WaitFile(_Wait, frozen=True, kw_only=True):
     """Waits until something is at a path, or until nothing is.
 
     ```lua
@@ -116,7 +112,7 @@ class WaitFile(_Wait):
     ```
     """
 
-    path: Annotated[Path, Doc("The path; a link to nothing does not exist.")] = field()
+    path: Annotated[Path, Doc("The path; a link to nothing does not exist.")]
     state: Annotated[Literal["present", "absent"], Doc("What to wait for.")] = "present"
 
     samples: ClassVar[tuple[Mapping[str, Value], ...]] = ({"path": "/"},)
@@ -141,8 +137,7 @@ class WaitFile(_Wait):
     "wait_http",
     Function(name="wait.http", doc="Waits until a URL answers as it should.", first="url"),
 )
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WaitHttp(_Wait):
+class WaitHttp(_Wait, frozen=True, kw_only=True):
     """Waits until a URL answers with a status, and with a text if one is given.
 
     It is asked from the host of the task; redirects are answers, not followed. Certificates
@@ -153,7 +148,7 @@ class WaitHttp(_Wait):
     ```
     """
 
-    url: Annotated[str, Doc("What to ask for: http or https.")] = field()
+    url: Annotated[str, Doc("What to ask for: http or https.")]
     status: Annotated[int, Doc("The status that it should answer with.")] = 200
     contains: Annotated[str | None, Doc("Text that must be in the first MiB of the answer.")] = None
 

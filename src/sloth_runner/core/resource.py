@@ -1,7 +1,7 @@
 """The base of resource types, actions and queries: what an author of one file writes.
 
 A *resource* has a state that can be observed. An *action* is done and has none. A *query*
-only looks. Each is a frozen keyword-only dataclass whose fields are its parameters
+only looks. Each is a frozen keyword-only struct of msgspec whose fields are its parameters
 (``core.schema``) and which names the Lua functions that make it.
 """
 
@@ -76,7 +76,7 @@ class Origin(Struct, frozen=True, kw_only=True):
     saved: Mapping[str, schema.Content | None] = field(default_factory=dict)
 
 
-class Declared:
+class Declared(Struct, frozen=True, kw_only=True):
     """What resources, actions and queries have in common."""
 
     type: ClassVar[str]
@@ -89,12 +89,18 @@ class Declared:
     def check(self) -> None:
         """MAY: rules across fields; raises ParamError."""
 
+    def __repr__(self) -> str:
+        # What names it and no more: a parameter may be a secret.
+        cls = type(self)
+        keys = ", ".join(f"{name}={getattr(self, name)!r}" for name in schema.keys_of(cls))
+        return f"{cls.__name__}({keys})"
+
 
 Checked = Exception | str | None
 """What is found before a change: why it must not be, what else it does, or nothing."""
 
 
-class Resource(Declared):
+class Resource(Declared, frozen=True, kw_only=True):
     """A managed thing. Subclasses MUST give ``observe``, ``apply`` and ``destroy``."""
 
     on_controller: ClassVar[bool] = False
@@ -289,7 +295,7 @@ class Guard(Struct, frozen=True, kw_only=True):
         return any((self.creates, self.unless, self.onlyif))
 
 
-class Action(Declared):
+class Action(Declared, frozen=True, kw_only=True):
     """Something that is done: journalled, never "unchanged", never drift."""
 
     @property
@@ -326,7 +332,7 @@ class Action(Declared):
         raise TypeError(f"{type(self).__name__} cannot be run")
 
 
-class Query(Declared):
+class Query(Declared, frozen=True, kw_only=True):
     """A look at a host on behalf of the workflow; nothing is recorded."""
 
     @property

@@ -1,4 +1,4 @@
-"""Parameters: declared once as annotated dataclass fields, and everything read off them.
+"""Parameters: declared once as annotated fields of a struct, and everything read off them.
 
 A field is ``name: Annotated[str, Doc("What it is.", key=True)]``; from it come validation
 with did-you-mean, the reference page and ``validate``. Field types: ``str``, ``int``,
@@ -6,7 +6,6 @@ with did-you-mean, the reference page and ``validate``. Field types: ``str``, ``
 ``Mode``, ``Account``, ``Seconds``, ``Content`` of this module; ``| None`` makes one optional.
 """
 
-import dataclasses
 import functools
 import hashlib
 import posixpath
@@ -16,7 +15,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, NewType
 
-from msgspec import Struct, structs
+from msgspec import NODEFAULT, Struct, structs
 
 from sloth_runner.core import values
 from sloth_runner.core.errors import Location, ParamError
@@ -84,7 +83,7 @@ class WrongValue(ValueError):
 
 
 def params_of(cls: Any) -> Mapping[str, Param]:
-    """Returns the parameters of a dataclass by name, in order of declaration."""
+    """Returns the parameters of a struct by name, in order of declaration."""
     return _params(cls)
 
 
@@ -100,12 +99,7 @@ def _keys(cls: Any) -> tuple[str, ...]:
 
 @functools.cache
 def _params(cls: Any) -> Mapping[str, Param]:
-    hints = typing.get_type_hints(cls, include_extras=True)
-    return {
-        field.name: _param(field, hints[field.name])
-        for field in dataclasses.fields(cls)
-        if field.init
-    }
+    return {field.name: _param(field) for field in structs.fields(cls)}
 
 
 def build(
@@ -226,8 +220,8 @@ def _plain(value: Value) -> Value:
     return value
 
 
-def _param(field: "dataclasses.Field[Any]", hint: Any) -> Param:
-    doc = Doc("")
+def _param(field: structs.FieldInfo) -> Param:
+    doc, hint = Doc(""), field.type
     if typing.get_origin(hint) is typing.Annotated:
         hint, *marks = typing.get_args(hint)
         doc = next((mark for mark in marks if isinstance(mark, Doc)), doc)
@@ -236,12 +230,11 @@ def _param(field: "dataclasses.Field[Any]", hint: Any) -> Param:
         options = [arg for arg in typing.get_args(hint) if arg is not type(None)]
     if len(options) != 1:
         raise TypeError(f"parameter {field.name}: one type, or one type | None")
-    required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-    default = None if field.default is dataclasses.MISSING else field.default
-    if field.default_factory is not dataclasses.MISSING:
+    default = None if field.default is NODEFAULT else field.default
+    if field.default_factory is not NODEFAULT:
         default = field.default_factory()
     kind, convert = _converter(options[0])
-    return Param(field.name, kind, doc, required, default, convert)
+    return Param(field.name, kind, doc, field.required, default, convert)
 
 
 def _converter(hint: Any) -> tuple[str, Callable[[Value], Value]]:

@@ -1,9 +1,8 @@
 """Which line of the workflow speaks for which thing, and that no two disagree."""
 
-import dataclasses
 from collections.abc import Mapping
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from sloth_runner.core.address import Address
 from sloth_runner.core.errors import ConflictError
@@ -101,7 +100,7 @@ class Claims:
                 _agree(address, resource, wanted, caller, claim.caller, caller)
                 lent = {name: v for name, v in wanted.items() if getattr(resource, name) is None}
                 if lent:
-                    resource = dataclasses.replace(resource, **lent)  # type: ignore[type-var]
+                    resource = structs.replace(resource, **lent)
         return resource
 
     def _govern(self, address: Address, claim: Claim) -> None:

@@ -1,12 +1,10 @@
 """``resource.define``: types whose observe, create, update and delete are written in Lua."""
 
-import dataclasses
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from sloth_runner.core import schema, values
 from sloth_runner.core.address import LOCAL, Address
@@ -49,8 +47,7 @@ class Definition(Struct, frozen=True, kw_only=True):
         return await self.invoke(function, arguments, context)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Defined(Resource):
+class Defined(Resource, frozen=True, kw_only=True):
     """A resource of a type that is written in Lua. Every defined type is a subclass."""
 
     definition: ClassVar[Definition]
@@ -94,7 +91,7 @@ class Defined(Resource):
         if origin.actual is None:
             await self.destroy(host)
         else:
-            earlier = dataclasses.replace(self, properties=origin.actual)
+            earlier = structs.replace(self, properties=origin.actual)
             await earlier.apply(host, Diff("change"))
 
 

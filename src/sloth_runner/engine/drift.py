@@ -5,7 +5,6 @@
 """
 
 import contextlib
-import dataclasses
 import shlex
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -390,7 +389,7 @@ async def _as_seen(tools: Tools, resource: Any, seen: State | None, host: str) -
             changes[name] = await machine.fetch(path, into)
         else:
             changes[name] = seen[name]
-    accepted: Resource = dataclasses.replace(resource, **changes)
+    accepted: Resource = structs.replace(resource, **changes)
     return accepted
 
 

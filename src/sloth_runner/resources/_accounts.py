@@ -6,8 +6,9 @@ shadow(5)); what a directory service adds is looked at only to say that it is no
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct
 
 from sloth_runner.core.errors import InUse, ParamError, SlothError
 from sloth_runner.core.host import Host, Request, command_failed, rights_hint
@@ -27,8 +28,7 @@ _LONGEST = 32
 _HASH = re.compile(r"\$[0-9A-Za-z]{1,10}\$[!-9;-~]+")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Accounts:
+class Accounts(Struct, frozen=True, kw_only=True):
     """The accounts of a host at one moment, as the verb ``accounts`` tells them.
 
     ``shadow`` maps names to their second field of shadow(5); it is None where nobody asked
@@ -37,7 +37,10 @@ class Accounts:
 
     users: Mapping[str, Mapping[str, Any]]
     groups: Mapping[str, Mapping[str, Any]]
-    shadow: Mapping[str, str] | SlothError | None = field(default=None, repr=False)
+    shadow: Mapping[str, str] | SlothError | None = None
+
+    def __repr__(self) -> str:
+        return "Accounts()"  # nobody needs to read a hash
 
     def group_name(self, gid: int) -> str:
         """Returns the name of a group, or its number where it has none."""

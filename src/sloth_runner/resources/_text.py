@@ -1,7 +1,6 @@
 """What the types that edit a part of a file share: reading, writing and taking back."""
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from msgspec import Struct, structs
@@ -31,15 +30,14 @@ class Document(Struct, frozen=True):
     real: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TextEdit(Resource):
+class TextEdit(Resource, frozen=True, kw_only=True):
     """The base of ``line``, ``block`` and ``replace``: one edit of one file.
 
     Subclasses give ``part_of`` (what is there), ``edited`` (the text with the edit made) and
     ``without`` (the text with what it manages taken out), all pure.
     """
 
-    path: Annotated[Path, Doc("The file that is edited.", key=True)] = field()
+    path: Annotated[Path, Doc("The file that is edited.", key=True)]
     follow: Annotated[
         bool, Doc("Edit what a link at the path points to; otherwise a link is refused.")
     ] = False

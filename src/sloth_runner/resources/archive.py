@@ -1,7 +1,6 @@
 """The content of a tar archive, unpacked."""
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
 from sloth_runner.core.diff import Diff
@@ -28,8 +27,7 @@ Member = Mapping[str, Any]
         source="src",
     ),
 )
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Archive(Resource):
+class Archive(Resource, frozen=True, kw_only=True):
     """Keeps the content of a tar archive (plain, gz, bz2 or xz) unpacked in a directory.
 
     Every file of the archive is compared with what is there, by its bytes; with ``creates``,
@@ -48,7 +46,7 @@ class Archive(Resource):
     ```
     """
 
-    dest: Annotated[Path, Doc("The directory to unpack into.", key=True)] = field()
+    dest: Annotated[Path, Doc("The directory to unpack into.", key=True)]
     src: Annotated[
         Content | None, Doc("The archive, a file of the controller. This or `archive` is required.")
     ] = None

@@ -1,7 +1,6 @@
 """A block of lines in a text file, between two marker lines."""
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 from sloth_runner.core.errors import ParamError, Refused
@@ -24,8 +23,7 @@ _MARK = "{mark}"
         first="path",
     ),
 )
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Block(TextEdit):
+class Block(TextEdit, frozen=True, kw_only=True):
     """Keeps a block of lines in a text file, between two marker lines of its own.
 
     Only what is between the markers is managed. Markers that are nested, doubled or have

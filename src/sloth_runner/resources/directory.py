@@ -1,7 +1,6 @@
 """A directory."""
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
 from sloth_runner.core.diff import Diff
@@ -28,8 +27,7 @@ _REST = "..."
         each="paths",
     ),
 )
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Directory(Resource):
+class Directory(Resource, frozen=True, kw_only=True):
     """Keeps a directory, or keeps it away.
 
     Missing parents are made as well, with its owner and mode 0755, and stay. With
@@ -50,7 +48,7 @@ class Directory(Resource):
     ```
     """
 
-    path: Annotated[Path, Doc("Where the directory is.", key=True)] = field()
+    path: Annotated[Path, Doc("Where the directory is.", key=True)]
     mode: Annotated[
         Mode | None, Doc('Mode of the directory; with `recurse`, of all below. A new one: "0755".')
     ] = None

@@ -4,7 +4,6 @@ import hashlib
 import re
 import urllib.parse
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
 from sloth_runner.core.diff import Diff
@@ -26,8 +25,7 @@ from sloth_runner.resources._files import SAMPLES, described, set_only
         first="url",
     ),
 )
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Download(Resource):
+class Download(Resource, frozen=True, kw_only=True):
     """Keeps a file with what a URL once gave.
 
     With ``sha256``, the file is compared with it and downloaded whenever it differs.
@@ -39,8 +37,8 @@ class Download(Resource):
     ```
     """
 
-    url: Annotated[str, Doc("What to download: `http://` or `https://`.")] = field()
-    path: Annotated[Path, Doc("Where the file is kept.", key=True)] = field()
+    url: Annotated[str, Doc("What to download: `http://` or `https://`.")]
+    path: Annotated[Path, Doc("Where the file is kept.", key=True)]
     sha256: Annotated[str | None, Doc("SHA-256 that the file must have, in hexadecimal.")] = None
     mode: Annotated[Mode | None, Doc('Permission bits. A new file without: "0644".')] = None
     owner: Annotated[Account | None, Doc("Owner, by name or number.")] = None

@@ -2,7 +2,6 @@
 
 import secrets
 from collections.abc import Hashable
-from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
 from sloth_runner.core.diff import Diff
@@ -26,8 +25,7 @@ _CURRENT = "current"
         beside=("dest",),
     ),
 )
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Fetch(Resource):
+class Fetch(Resource, frozen=True, kw_only=True):
     """Keeps a copy of a host's file on the controller, the machine that the program runs on.
 
     ``dest`` names the file itself, never a directory to put it in, so that a host has no say
@@ -39,10 +37,10 @@ class Fetch(Resource):
     ```
     """
 
-    src: Annotated[Path, Doc("The file on the host.")] = field()
+    src: Annotated[Path, Doc("The file on the host.")]
     dest: Annotated[
         Path, Doc("The file on the controller, absolute or from the workflow's folder.", key=True)
-    ] = field()
+    ]
     mode: Annotated[
         Mode | None, Doc('Mode of the copy. A new one without: "0600", since it may hold secrets.')
     ] = None

@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
 from sloth_runner.core.diff import Diff
@@ -45,8 +44,7 @@ _REAL = "real"
         template=True,
     ),
 )
-@dataclass(frozen=True, kw_only=True, slots=True)
-class File(Resource):
+class File(Resource, frozen=True, kw_only=True):
     """Keeps a file: its content, and of its mode, owner and group what is given.
 
     A change replaces the file atomically and durably. What is left out is not managed: an
@@ -62,8 +60,8 @@ class File(Resource):
     ```
     """
 
-    path: Annotated[Path, Doc("Where the file is, on the host.", key=True)] = field()
-    content: Annotated[Content, Doc("The bytes of the file.")] = field()
+    path: Annotated[Path, Doc("Where the file is, on the host.", key=True)]
+    content: Annotated[Content, Doc("The bytes of the file.")]
     mode: Annotated[Mode | None, Doc('Permission bits, such as "0644".')] = None
     owner: Annotated[Account | None, Doc("Owner, by name or number.")] = None
     group: Annotated[Account | None, Doc("Group, by name or number.")] = None

@@ -1,7 +1,6 @@
 """``group``: a group of users."""
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
 from sloth_runner.core.diff import Diff
@@ -30,8 +29,7 @@ from sloth_runner.resources._accounts import Accounts
         each="names",
     ),
 )
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Group(Resource):
+class Group(Resource, frozen=True, kw_only=True):
     """Keeps a group of /etc/group, or keeps it away.
 
     Who is in it is said by the users (``user.create{groups = ...}``). Files that belonged
@@ -43,7 +41,7 @@ class Group(Resource):
     ```
     """
 
-    name: Annotated[str, Doc("The name of the group.", key=True)] = field()
+    name: Annotated[str, Doc("The name of the group.", key=True)]
     gid: Annotated[int | None, Doc("Its number.")] = None
     system: Annotated[
         bool, Doc("When it is made: give it a number of the range for the system.")

@@ -1,7 +1,6 @@
 """``hold``: keeps a package as it is, whatever upgrades come along."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
 from sloth_runner.core.diff import Diff
@@ -22,11 +21,10 @@ from sloth_runner.resources._transaction import Answers, only
         each="names",
     ),
 )
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Hold(Resource):
+class Hold(Resource, frozen=True, kw_only=True):
     """Whether a package is on hold (apt-mark(8)). It need not be installed."""
 
-    name: Annotated[str, Doc('The package, for example "nginx".', key=True)] = field()
+    name: Annotated[str, Doc('The package, for example "nginx".', key=True)]
     state: Annotated[
         Literal["present", "absent"], Doc('"present": on hold; "absent": free to change.')
     ] = "present"

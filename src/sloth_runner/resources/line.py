@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 from sloth_runner.core.errors import ParamError
@@ -23,8 +22,7 @@ from sloth_runner.resources._text import TextEdit
         first="path",
     ),
 )
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Line(TextEdit):
+class Line(TextEdit, frozen=True, kw_only=True):
     """Keeps one line in a text file, or keeps lines out of it.
 
     With ``regexp``, the last line in which it is found is replaced, and the line is added

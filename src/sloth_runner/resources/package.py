@@ -1,7 +1,6 @@
 """``package``: software from the host's package manager, in the version that is asked for."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal, TypeVar
 
 from msgspec import structs
@@ -49,8 +48,7 @@ T = TypeVar("T")
         accepts=("name", "purge", "allow_removal", "lock_timeout"),
     ),
 )
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Package(Resource):
+class Package(Resource, frozen=True, kw_only=True):
     """A package, managed with apt. Many names of one call are one transaction.
 
     Configuration files that somebody changed are kept. A package that was removed and has
@@ -60,7 +58,7 @@ class Package(Resource):
     name: Annotated[
         str,
         Doc('The package, for example "nginx" or, with an architecture, "libc6:i386".', key=True),
-    ] = field()
+    ]
     state: Annotated[
         Literal["present", "installed", "latest", "absent"],
         Doc('"installed" is another word for "present"; "latest" is what the index offers now.'),

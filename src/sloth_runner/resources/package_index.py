@@ -1,7 +1,6 @@
 """``pkg.update``: refreshes what the host knows of its package sources."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from sloth_runner.core.errors import TaskError
@@ -28,8 +27,7 @@ _SECOND = 1_000_000_000
         first="cache_valid_time",
     ),
 )
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PackageIndex(Action):
+class PackageIndex(Action, frozen=True, kw_only=True):
     """The refresh of the package index (``apt-get update``), which installs nothing.
 
     It fails unless every source answered. It is not done where the index is younger than

@@ -1,6 +1,5 @@
 """Looks at paths of a host: nothing is recorded."""
 
-from dataclasses import dataclass, field
 from typing import Annotated
 
 from sloth_runner.core.host import Host
@@ -20,8 +19,7 @@ LIMIT = 64 * 1024 * 1024
         first="path",
     ),
 )
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Stat(Query):
+class Stat(Query, frozen=True, kw_only=True):
     """Returns a table with ``kind`` (file, directory, link, other), ``mode``, ``owner``,
     ``group``, ``uid``, ``gid``, ``size`` in bytes, ``mtime`` in seconds since 1970, ``links``,
     and for a link its ``target``; nil for a path that does not exist.
@@ -32,7 +30,7 @@ class Stat(Query):
     ```
     """
 
-    path: Annotated[Path, Doc("What to look at.", key=True)] = field()
+    path: Annotated[Path, Doc("What to look at.", key=True)]
     follow: Annotated[bool, Doc("Describe what a link points to instead of the link.")] = False
 
     async def ask(self, host: Host) -> Value:
@@ -62,8 +60,7 @@ class Stat(Query):
         first="path",
     ),
 )
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Exists(Query):
+class Exists(Query, frozen=True, kw_only=True):
     """Returns true or false. A link whose target is missing does not exist.
 
     ```lua
@@ -71,7 +68,7 @@ class Exists(Query):
     ```
     """
 
-    path: Annotated[Path, Doc("What to look for.", key=True)] = field()
+    path: Annotated[Path, Doc("What to look for.", key=True)]
 
     async def ask(self, host: Host) -> bool:
         return await host.stat(self.path, follow=True) is not None
@@ -90,8 +87,7 @@ class Exists(Query):
         first="path",
     ),
 )
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Read(Query):
+class Read(Query, frozen=True, kw_only=True):
     """Returns the bytes of a file of up to 64 MiB, following links; nil where none exists.
 
     ```lua
@@ -99,7 +95,7 @@ class Read(Query):
     ```
     """
 
-    path: Annotated[Path, Doc("The file to read.", key=True)] = field()
+    path: Annotated[Path, Doc("The file to read.", key=True)]
 
     async def ask(self, host: Host) -> str | None:
         return await host.read(self.path, follow=True, limit=LIMIT)
@@ -120,8 +116,7 @@ class Read(Query):
         first="path",
     ),
 )
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Checksum(Query):
+class Checksum(Query, frozen=True, kw_only=True):
     """Returns the SHA-256 of a file in hexadecimal, following links; nil where none exists.
 
     ```lua
@@ -129,7 +124,7 @@ class Checksum(Query):
     ```
     """
 
-    path: Annotated[Path, Doc("The file.", key=True)] = field()
+    path: Annotated[Path, Doc("The file.", key=True)]
 
     async def ask(self, host: Host) -> str | None:
         stat = await host.stat(self.path, follow=True, digest=True)

@@ -1,7 +1,6 @@
 """The absence of a path."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
 from sloth_runner.core.diff import Diff
@@ -23,8 +22,7 @@ from sloth_runner.resources._files import SAMPLES
         each="paths",
     ),
 )
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Absence(Resource):
+class Absence(Resource, frozen=True, kw_only=True):
     """Keeps a path absent: removes a file, a link (never what it points to) or a directory.
 
     A directory that is not empty needs ``force``. What is removed is kept first, so that it
@@ -36,7 +34,7 @@ class Absence(Resource):
     ```
     """
 
-    path: Annotated[Path, Doc("What is not to be there.", key=True)] = field()
+    path: Annotated[Path, Doc("What is not to be there.", key=True)]
     force: Annotated[bool, Doc("Remove a directory with all it contains.")] = False
 
     samples: ClassVar = (

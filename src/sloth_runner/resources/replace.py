@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
 from sloth_runner.core.diff import Diff
@@ -25,8 +24,7 @@ from sloth_runner.resources._text import TextEdit
         first="path",
     ),
 )
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Replace(TextEdit):
+class Replace(TextEdit, frozen=True, kw_only=True):
     """Replaces every match of a regular expression in a text file.
 
     What is observed is ``pending``: how many matches a replacement would still change. A
@@ -48,7 +46,7 @@ class Replace(TextEdit):
             "Regular expression (Python's `re`) over the whole text, where `^` and `$` stand for "
             "the start and end of each line. Windows line endings count as plain ones."
         ),
-    ] = field()
+    ]
     replace: Annotated[
         str, Doc("What stands there instead; `\\1` and `\\g<name>` are groups of the match.")
     ] = ""
@@ -102,8 +100,7 @@ class Replace(TextEdit):
         return text
 
     async def preview_check(self, host: Host, actual: State | None, change: Diff) -> None:
-        # Without super(): in a dataclass with slots, its class is not the one that was written.
-        await TextEdit.preview_check(self, host, actual, change)
+        await super().preview_check(host, actual, change)
         document = await self._document(host)
         once = self.edited(document.text) if document else ""
         left = (self.part_of(once) or {}).get("pending")

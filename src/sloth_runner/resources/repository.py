@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
 from sloth_runner.core.diff import Diff
@@ -29,8 +28,7 @@ Kept = tuple[Content, str]
     "repository",
     Function(name="pkg.repository", doc="Adds a source of packages, or takes it away."),
 )
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Repository(Resource):
+class Repository(Resource, frozen=True, kw_only=True):
     """A package source, kept in ``/etc/apt/sources.list.d/NAME.sources``.
 
     A key that is given goes to ``/etc/apt/keyrings`` and is trusted for this source alone.
@@ -38,7 +36,7 @@ class Repository(Resource):
     Fields of the file that no parameter speaks of stay as they are.
     """
 
-    name: Annotated[str, Doc("A short name, which names its files.", key=True)] = field()
+    name: Annotated[str, Doc("A short name, which names its files.", key=True)]
     uris: Annotated[tuple[str, ...], Doc("Where it is.")] = ()
     suites: Annotated[
         tuple[str, ...], Doc('Its suites, or, ending with "/", paths below the address.')

@@ -1,8 +1,9 @@
 """``service``: a unit of systemd, whether it runs now and whether it starts at boot."""
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Literal
+
+from msgspec import structs
 
 from sloth_runner.core.diff import Diff
 from sloth_runner.core.errors import ParamError, Refused
@@ -59,8 +60,7 @@ _ENOUGH = {
         each="names",
     ),
 )
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Service(Resource):
+class Service(Resource, frozen=True, kw_only=True):
     """Keeps a unit running or stopped now, and enabled or disabled at boot.
 
     The two are apart: what is left out is not managed. A unit counts as started when it is
@@ -76,7 +76,7 @@ class Service(Resource):
 
     name: Annotated[
         str, Doc('The unit: "nginx" is "nginx.service"; other types in full.', key=True)
-    ] = field()
+    ]
     state: Annotated[
         Literal["started", "running", "stopped"] | None,
         Doc('Whether it runs now; "running" is another word for "started".'),
@@ -96,9 +96,9 @@ class Service(Resource):
 
     def __post_init__(self) -> None:
         # One unit, one name, one word: "nginx.service" and "running" mean the same thing.
-        object.__setattr__(self, "name", _systemd.short_name(self.name))
+        structs.force_setattr(self, "name", _systemd.short_name(self.name))
         if self.state == "running":
-            object.__setattr__(self, "state", "started")
+            structs.force_setattr(self, "state", "started")
 
     def check(self) -> None:
         """Refuses what cannot be a unit, and wishes that exclude each other."""
@@ -124,7 +124,7 @@ class Service(Resource):
             if mine is not None and theirs is not None and mine != theirs:
                 return None
             merged[name] = theirs if mine is None else mine
-        both = replace(earlier, **merged, timeout=max(self.timeout, earlier.timeout))
+        both = structs.replace(earlier, **merged, timeout=max(self.timeout, earlier.timeout))
         try:
             both.check()
         except ParamError:

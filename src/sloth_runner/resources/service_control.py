@@ -1,8 +1,9 @@
 """``systemd.restart``, ``systemd.reload`` and ``systemd.daemon_reload``."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
+
+from msgspec import structs
 
 from sloth_runner.core.errors import Refused
 from sloth_runner.core.host import Host
@@ -13,17 +14,14 @@ from sloth_runner.resources import _systemd
 from sloth_runner.resources._systemd import Unit
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Control(Action):
+class _Control(Action, frozen=True, kw_only=True):
     """What restart and reload share: the unit, and how long it may take."""
 
-    name: Annotated[str, Doc('The unit: "nginx" is "nginx.service"; other types in full.')] = (
-        field()
-    )
+    name: Annotated[str, Doc('The unit: "nginx" is "nginx.service"; other types in full.')]
     timeout: Annotated[Seconds, Doc("How long to wait until it is up.")] = _systemd.TIMEOUT
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "name", _systemd.short_name(self.name))
+        structs.force_setattr(self, "name", _systemd.short_name(self.name))
 
     def check(self) -> None:
         """Refuses what cannot be a unit."""
@@ -53,8 +51,7 @@ class _Control(Action):
     "restart",
     Function(name="systemd.restart", doc="Restarts a unit and waits until it is up."),
 )
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Restart(_Control):
+class Restart(_Control, frozen=True, kw_only=True):
     """Restarts a unit, starts it where it does not run, and waits until it is up for good.
 
     The manager reads a changed unit file first. A unit that runs once must succeed.
@@ -77,8 +74,7 @@ class Restart(_Control):
     "reload",
     Function(name="systemd.reload", doc="Has a running unit read its configuration again."),
 )
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Reload(_Control):
+class Reload(_Control, frozen=True, kw_only=True):
     """Has a running unit read its own configuration again, without an interruption.
 
     ```lua
@@ -109,8 +105,7 @@ class Reload(_Control):
     "daemon_reload",
     Function(name="systemd.daemon_reload", doc="Has systemd read all unit files again."),
 )
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DaemonReload(Action):
+class DaemonReload(Action, frozen=True, kw_only=True):
     """Has systemd read all unit files again, whether one has changed or not.
 
     ``systemd.unit``, ``systemd.ensure`` and ``systemd.restart`` do so where it is needed.

@@ -1,7 +1,6 @@
 """A symbolic link."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
 from sloth_runner.core.diff import Diff
@@ -22,8 +21,7 @@ from sloth_runner.resources._files import SAMPLES, described
         first="path",
     ),
 )
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Symlink(Resource):
+class Symlink(Resource, frozen=True, kw_only=True):
     """Keeps a symbolic link. It is compared, and replaced atomically, as a text.
 
     The target need not exist. A file at the path is replaced only with ``force``, and kept
@@ -34,8 +32,8 @@ class Symlink(Resource):
     ```
     """
 
-    path: Annotated[Path, Doc("Where the link is.", key=True)] = field()
-    target: Annotated[str, Doc("What it points to, absolute or from the link's folder.")] = field()
+    path: Annotated[Path, Doc("Where the link is.", key=True)]
+    target: Annotated[str, Doc("What it points to, absolute or from the link's folder.")]
     force: Annotated[bool, Doc("Replace a file that is in the way.")] = False
 
     samples: ClassVar = (

@@ -4,8 +4,9 @@ import contextlib
 import posixpath
 import re
 from collections.abc import Container, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
+
+from msgspec import structs
 
 from sloth_runner.core.diff import Diff
 from sloth_runner.core.errors import HostError, ParamError, Refused, TaskError
@@ -47,8 +48,7 @@ _DROP_IN = re.compile(r"(?P<unit>[^/]+)\.d/[A-Za-z0-9_][A-Za-z0-9_.@-]*\.conf")
         rename={"sensitive": "hide"},
     ),
 )
-@dataclass(frozen=True, kw_only=True, slots=True)
-class UnitFile(Resource):
+class UnitFile(Resource, frozen=True, kw_only=True):
     """Keeps a file below /etc/systemd/system, and has systemd read it when that is needed.
 
     The manager reloads only where it would otherwise go on with what it read before, also
@@ -72,7 +72,7 @@ class UnitFile(Resource):
     name: Annotated[
         str,
         Doc('The unit, "app" or "app.timer", or a part of one: "app.service.d/x.conf".', key=True),
-    ] = field()
+    ]
     content: Annotated[Content | None, Doc("The unit file, systemd.unit(5).")] = None
     mode: Annotated[Mode, Doc("Permission bits of the file.")] = _MODE
     state: Annotated[Literal["present", "absent"], Doc("Whether it is there.")] = "present"
@@ -93,7 +93,7 @@ class UnitFile(Resource):
 
     def __post_init__(self) -> None:
         if "/" not in self.name:
-            object.__setattr__(self, "name", _systemd.full_name(self.name))
+            structs.force_setattr(self, "name", _systemd.full_name(self.name))
 
     def check(self) -> None:
         """Refuses what cannot be a unit file, and a file without content."""

@@ -1,8 +1,9 @@
 """``user``: an account of the host."""
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Literal
+
+from msgspec import structs
 
 from sloth_runner.core import schema
 from sloth_runner.core.diff import Diff
@@ -40,8 +41,7 @@ _COMMON = ("name", "uid", "group", "groups", "append", "shell", "home", "comment
         each="names",
     ),
 )
-@dataclass(frozen=True, kw_only=True, slots=True)
-class User(Resource):
+class User(Resource, frozen=True, kw_only=True):
     """Keeps an account of /etc/passwd, or keeps it away; what is left out is not managed.
 
     A password is given as its hash, which goes to the host through standard input. A new
@@ -56,7 +56,7 @@ class User(Resource):
     ```
     """
 
-    name: Annotated[str, Doc("The name of the user.", key=True)] = field()
+    name: Annotated[str, Doc("The name of the user.", key=True)]
     uid: Annotated[int | None, Doc("Its number.")] = None
     group: Annotated[
         Account | None, Doc("The primary group; a new user gets one of its own name by default.")
@@ -72,7 +72,7 @@ class User(Resource):
     password: Annotated[
         str | None,
         Doc('The hash of the password (crypt(5)); "!" or "*" for none.', sensitive=True),
-    ] = field(default=None, repr=False)
+    ] = None
     system: Annotated[
         bool, Doc("When it is made: a number of the range for the system, and no home.")
     ] = False
@@ -137,7 +137,9 @@ class User(Resource):
     def unfinished(self) -> "User":
         """Wants the home that useradd(8) was to make, which is not managed otherwise."""
         homeless = self.system or self.must_exist or self.state == "absent"
-        return self if homeless or self.create_home is not None else replace(self, create_home=True)
+        if homeless or self.create_home is not None:
+            return self
+        return structs.replace(self, create_home=True)
 
     def desired(self) -> State | None:
         if self.state == "absent":
@@ -388,4 +390,4 @@ def _laid_over(base: User, over: User) -> User:
         given["append"] = base.append
     elif over.groups is not None:
         given["append"] = over.append
-    return replace(base, **given)
+    return structs.replace(base, **given)

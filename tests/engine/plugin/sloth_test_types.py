@@ -5,7 +5,6 @@ of it), ``lie`` (does nothing and says nothing), ``late`` (writes, then fails), 
 (cannot be observed). ``PATH.log`` gets a line for every apply, destroy or run.
 """
 
-from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from sloth_runner.core.diff import Diff
@@ -17,11 +16,10 @@ from sloth_runner.core.values import State, Value, decode, encode
 
 
 @declare("cell", Function(name="test.cell", doc="Keeps a cell.", first="path", each="paths"))
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Cell(Resource):
+class Cell(Resource, frozen=True, kw_only=True):
     """Keeps a JSON file with a value, a note and a secret."""
 
-    path: Annotated[Path, Doc("Where it is.", key=True)] = field()
+    path: Annotated[Path, Doc("Where it is.", key=True)]
     value: Annotated[str, Doc("What it holds.")] = ""
     note: Annotated[str | None, Doc("What is written beside it.")] = None
     secret: Annotated[str | None, Doc("What nobody sees.", sensitive=True)] = None
@@ -67,11 +65,10 @@ class Cell(Resource):
 
 
 @declare("thing", Function(name="test.thing", doc="Keeps a thing.", first="place"))
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Thing(Resource):
+class Thing(Resource, frozen=True, kw_only=True):
     """A cell that may touch everything on its host, as a package does."""
 
-    place: Annotated[Path, Doc("Where it is.", key=True)] = field()
+    place: Annotated[Path, Doc("Where it is.", key=True)]
 
     @property
     def touches(self) -> Touches:
@@ -91,8 +88,7 @@ class Thing(Resource):
 
 
 @declare("poke", Function(name="test.poke", doc="Adds a line to the log.", first="path"))
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Poke(Action):
+class Poke(Action, frozen=True, kw_only=True):
     """Adds a line to the log of a path."""
 
     path: Annotated[Path, Doc("Whose log.")]
@@ -120,11 +116,10 @@ class Poke(Action):
 
 
 @declare("glance", Function(name="test.glance", doc="Reads a cell.", first="path"))
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Glance(Query):
+class Glance(Query, frozen=True, kw_only=True):
     """Returns the text of a path."""
 
-    path: Annotated[Path, Doc("Where it is.")] = field()
+    path: Annotated[Path, Doc("Where it is.")]
 
     async def ask(self, host: Host) -> Value:
         return await host.read(self.path)
