@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -35,9 +36,29 @@ def test_listing_stacks_loads_the_record_and_nothing_heavy(sloth: Sloth) -> None
     assert not any(name.startswith("sloth_runner.engine") for name in modules)
 
 
-def loaded(arguments: list[str]) -> tuple[str, set[str]]:
+def test_a_run_loads_no_tls(sloth: Sloth) -> None:
+    (sloth.folder / "true.lua").write_text('exec.run("true")')
+    for command in ("plan", "run"):
+        code, modules = loaded(
+            ["--db", str(sloth.db), command, "true.lua", "--yes"], sloth.folder
+        )
+        assert code == "0"
+        assert "asyncio" in modules
+        assert not modules & {"ssl", "_ssl"}
+
+
+def test_tls_can_be_loaded_after_all() -> None:
+    program = "from sloth_runner.cli import loop; import ssl; ssl.create_default_context()"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def loaded(arguments: list[str], folder: Path | None = None) -> tuple[str, set[str]]:
     done = subprocess.run(
-        [sys.executable, "-c", PROBE, *arguments], capture_output=True, text=True, check=True
+        [sys.executable, "-c", PROBE, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=folder,
     )
     code, *modules = done.stderr.splitlines()[-1].split()
     return code, set(modules)
