@@ -39,9 +39,7 @@ def test_listing_stacks_loads_the_record_and_nothing_heavy(sloth: Sloth) -> None
 def test_a_run_loads_no_tls(sloth: Sloth) -> None:
     (sloth.folder / "true.lua").write_text('exec.run("true")')
     for command in ("plan", "run"):
-        code, modules = loaded(
-            ["--db", str(sloth.db), command, "true.lua", "--yes"], sloth.folder
-        )
+        code, modules = loaded(["--db", str(sloth.db), command, "true.lua", "--yes"], sloth.folder)
         assert code == "0"
         assert "asyncio" in modules
         assert not modules & {"ssl", "_ssl"}

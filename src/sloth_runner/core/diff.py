@@ -53,7 +53,7 @@ def diff(desired: State | None, actual: State | None, matches: Matches = same) -
         return Diff("remove", tuple(Change(key, actual[key], None) for key in sorted(actual)))
     if actual is None:
         return Diff("create", tuple(Change(key, None, desired[key]) for key in sorted(desired)))
-    if desired == actual:
+    if desired.items() <= actual.items():
         return NOTHING
     changes = tuple(
         Change(key, actual.get(key), desired[key])

@@ -118,7 +118,10 @@ class Resource(Declared, frozen=True, kw_only=True):
     @property
     def name(self) -> str:
         """The name in the address. MAY be overridden; it is the ``key`` fields by default."""
-        return ":".join([str(getattr(self, field)) for field in schema.keys_of(type(self))])
+        keys = schema.keys_of(type(self))
+        if len(keys) == 1:
+            return str(getattr(self, keys[0]))
+        return ":".join([str(getattr(self, field)) for field in keys])
 
     @property
     def path(self) -> str | None:

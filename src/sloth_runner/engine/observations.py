@@ -213,7 +213,10 @@ class Observations:
             kept is not None
             and self._clock() - kept.at <= self._max_age
             and not self._is_stale(address.host, kept.began, resource)
-            and kept.resource.observation_key == resource.observation_key
+            and (
+                kept.resource == resource
+                or kept.resource.observation_key == resource.observation_key
+            )
         )
 
     def _ahead(

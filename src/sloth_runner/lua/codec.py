@@ -35,7 +35,9 @@ def _sorted(value: Value) -> Value:
     """Returns ``value`` with sorted keys: Lua's own order is another in each process."""
     kind = type(value)
     if kind is dict:
-        return {key: _sorted(value[key]) for key in sorted(value)}
+        return {
+            key: item if type(item := value[key]) is str else _sorted(item) for key in sorted(value)
+        }
     if kind is list:
         return [_sorted(item) for item in value]
     return value

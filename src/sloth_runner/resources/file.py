@@ -92,8 +92,7 @@ class File(Resource, frozen=True, kw_only=True):
     sample_files: ClassVar[Mapping[str, str]] = {f"{SAMPLES}/old": "was here\n"}
 
     def sensitive_beside(self, actual: State | None) -> frozenset[str]:
-        modes = (self.mode, None if actual is None else actual.get("mode"))
-        private = any(is_private(mode) for mode in modes)
+        private = is_private(self.mode) or (actual is not None and is_private(actual.get("mode")))
         return frozenset({"content"} if self.hide or (self.hide is None and private) else ())
 
     @property
