@@ -425,6 +425,11 @@ def same_in_plan_and_run(story: Story, lua: str) -> None:
         'file_ops.content({path = HERE .. "/no/x", content = "x"})',
         'file_ops.symlink({path = HERE .. "/no/x", target = "x"})',
         'file_ops.lineinfile({path = HERE .. "/no/x", line = "x", create = true})',
+        'file_ops.content({path = HERE .. "/a/x", content = "x"})',
+        'file_ops.content({path = HERE .. "/new", content = "y"}) '
+        'file_ops.content({path = HERE .. "/new/x", content = "x"})',
+        'io.open(HERE .. "/new", "w"):close() '
+        'file_ops.content({path = HERE .. "/new/x", content = "x"})',
         'file_ops.remove({path = HERE .. "/folder", force = true}) '
         'file_ops.content({path = HERE .. "/folder/x", content = "x"})',
         'os.remove(HERE .. "/dangling")',

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sloth_runner.cli.streams import hush
+from sloth_runner.cli.streams import hush, unwritable
 
 if TYPE_CHECKING:
     from sloth_runner.cli.settings import Settings
@@ -35,13 +35,13 @@ def explained(error: BaseException, settings: "Settings", argv: Sequence[str]) -
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         click.echo(error.format_message(), err=True)
         return error.exit_code
-    from sloth_runner.core.errors import SlothError, TaskError
+    from sloth_runner.core.errors import SlothError
 
     if isinstance(error, click.ClickException):
         error = _usage(error)
     if isinstance(error, OSError) and error.errno in _UNWRITABLE and error.filename is None:
         hush(sys.stdout)
-        error = TaskError(f"standard output cannot be written: {error.strerror}")
+        error = unwritable(error)
     if isinstance(error, SlothError):
         report(error, settings)
         return error.exit_code

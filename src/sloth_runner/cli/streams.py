@@ -4,7 +4,10 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from sloth_runner.core.errors import TaskError
 
 
 @contextlib.contextmanager
@@ -18,12 +21,16 @@ def writing(stream: TextIO) -> Iterator[None]:
     except OSError as error:
         hush(stream)
         if stream is sys.stdout and not isinstance(error, BrokenPipeError):
-            from sloth_runner.core.errors import TaskError
+            lost = unwritable(error)
+            lost.hint = "what was done is in the record: sloth-runner stack history NAME shows it"
+            raise lost from error
 
-            raise TaskError(
-                f"standard output cannot be written: {error.strerror}",
-                hint="what was done is in the record: sloth-runner stack history NAME shows it",
-            ) from error
+
+def unwritable(error: OSError) -> "TaskError":
+    """Returns the error that standard output cannot take what is written to it."""
+    from sloth_runner.core.errors import TaskError
+
+    return TaskError(f"standard output cannot be written: {error.strerror}")
 
 
 def hush(stream: TextIO) -> None:

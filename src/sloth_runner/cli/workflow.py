@@ -21,7 +21,7 @@ from sloth_runner.cli.pages import Pages
 from sloth_runner.cli.records import meant, no_stack, record_if_any
 from sloth_runner.cli.settings import Settings
 from sloth_runner.cli.view import Lasting, View, view_of
-from sloth_runner.core.errors import Cancelled, SlothError, UsageError
+from sloth_runner.core.errors import Cancelled, SlothError, TimedOut, UsageError
 from sloth_runner.core.events import Diagnostic, Event, StreamStart, Summary, Warned
 from sloth_runner.core.values import Value
 from sloth_runner.engine.diagnostics import diagnose
@@ -31,7 +31,6 @@ from sloth_runner.engine.program import Program, RunSpec
 from sloth_runner.engine.session import Hooks, execute
 
 CHANGES = 3
-TIMED_OUT = 9
 _TOUCHED = ("created", "changed", "removed", "ran", "written", "carried")
 _HELP = (
     " y  apply exactly this plan, and the tasks that it could not predict\n"
@@ -369,7 +368,7 @@ def _abandon() -> None:
         " What is recorded is safe; the next run goes on from here.\n"
     )
     sys.stderr.flush()
-    os._exit(TIMED_OUT)
+    os._exit(TimedOut.exit_code)
 
 
 def carry_out(

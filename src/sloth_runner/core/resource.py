@@ -5,7 +5,7 @@ only looks. Each is a frozen keyword-only struct of msgspec whose fields are its
 (``core.schema``) and which names the Lua functions that make it.
 """
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from msgspec import Struct, field
@@ -51,16 +51,11 @@ class Touches(Struct, frozen=True):
 
     paths: tuple[str, ...] | None = None
 
-    def may_touch(self, path: str | None) -> bool:
-        """Whether something observed at ``path`` (None: not a file) may be affected."""
+    def under(self, names: Callable[[str], Iterable[str]]) -> "Touches":
+        """Returns the same with each path under all the ``names`` that it has."""
         if self.paths is None:
-            return True
-        if path is None:
-            return False
-        return any(
-            path == top or path.startswith(top.rstrip("/") + "/") or top.startswith(path + "/")
-            for top in self.paths
-        )
+            return self
+        return Touches(tuple(name for path in self.paths for name in names(path)))
 
 
 EVERYTHING = Touches()
@@ -132,6 +127,11 @@ class Resource(Declared, frozen=True, kw_only=True):
     def sees(self) -> tuple[str, ...]:
         """MAY: paths beside ``path`` that are looked at when it is observed."""
         return ()
+
+    @property
+    def looked_at(self) -> tuple[str | None, ...]:
+        """All paths that are looked at when it is observed; None where that is no file."""
+        return (self.path, *self.sees)
 
     @property
     def touches(self) -> Touches:

@@ -174,7 +174,7 @@ class Calls:
             return
         predicted = await self._predicted(path, function, caller)
         if predicted is not None and function.by_path and predicted.path is None:
-            raise Unpredictable(f"{caller.place} ({caller.function} of {path}, not made yet)")
+            raise Unpredictable(caller.stopped(f"{caller.function} of {path}, not made yet"))
         stat = await self._pipeline.observations.source(path) if predicted is None else None
         if stat is not None and stat.sha256 is not None:
             predicted = Content(sha256=stat.sha256, size=stat.size, path=path)

@@ -106,7 +106,7 @@ class _Journalled(ActingHost):
 async def survives(journal: Journal, stack_id: str) -> bool:
     """Whether a command of a dead run is still running: then what it does is not over."""
     commands = await journal.read(lambda store: store.unfinished_commands(stack_id))
-    return any(process_alive(c.process_group, c.start_time, c.boot) for c in commands)
+    return any(_runs(command) for command in commands)
 
 
 async def wait_for_survivors(
@@ -127,7 +127,7 @@ async def wait_for_survivors(
     deadline = time.monotonic() + wait
     announced = False
     for command in commands:
-        while process_alive(command.process_group, command.start_time, command.boot):
+        while _runs(command):
             what = whose.get(command.operation, command.argv[0])
             name = f"{what} (process group {command.process_group})"
             if time.monotonic() >= deadline:
@@ -141,6 +141,10 @@ async def wait_for_survivors(
             await asyncio.sleep(POLL)
         command_id = command.id
         await journal.do(lambda store, i=command_id: store.command_finished(i))  # type: ignore[misc]
+
+
+def _runs(command: CommandRecord) -> bool:
+    return process_alive(command.process_group, command.start_time, command.boot)
 
 
 def _nothing(process: StartedCommand) -> None:

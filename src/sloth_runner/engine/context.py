@@ -31,6 +31,10 @@ class Caller(Struct, frozen=True, kw_only=True):
     def place(self) -> str | None:
         return str(self.location) if self.location else None
 
+    def stopped(self, why: str) -> str:
+        """Returns where a preview stops, and why, as it is told."""
+        return f"{self.place or self.task} ({why})"
+
 
 class Outcome(Struct, frozen=True, kw_only=True):
     """What became of one resource (or would, in a preview)."""

@@ -328,19 +328,17 @@ def _differences(
 ) -> tuple[ChangeItem, ...]:
     """Returns what is recorded (old) against what is there (new), property by property.
 
-    What failed has no state that anybody wanted: there it is what is declared that counts.
+    What failed has no state that anybody wanted, and what is to be absent none at all: there it
+    is what is declared that counts.
     """
-    if row.state == "failed" and not row.registered:
-        changes = tuple(Change(c.property, c.new, c.old) for c in resource.diff(seen).changes)
-        return redacted(Diff("change", changes), sensitive, {})
     if row.registered:
         return tuple(
             ChangeItem(path=c.property, old=c.new, new=c.old)
             for c in differences(resource, seen, row.desired or {})
         )
     recorded, desired = row.actual, resource.desired()
-    if desired is None:
-        changes = tuple(Change(c.property, None, c.old) for c in resource.diff(seen).changes)
+    if desired is None or row.state == "failed":
+        changes = tuple(Change(c.property, c.new, c.old) for c in resource.diff(seen).changes)
         return redacted(Diff("change", changes), sensitive, {})
     found = []
     names = sorted({*desired, *resource.tracked} - {*resource.untracked})

@@ -181,9 +181,7 @@ class Observations:
 
     def resolved(self, host: str, touches: Touches) -> Touches:
         """Returns what is touched under all names that are known of it."""
-        if touches.paths is None:
-            return touches
-        return Touches(tuple(n for path in touches.paths for n in self.names(host, path)))
+        return touches.under(lambda path: self.names(host, path))
 
     def _forget_links(self, host: str, touches: Touches) -> None:
         """Forgets where paths lead that may lead elsewhere now."""
@@ -307,12 +305,12 @@ class Observations:
         if self._sees_since(host, began, resource):
             return True
         return host in self._distrusted and any(
-            self._is_distrusted(host, path) for path in (resource.path, *resource.sees)
+            self._is_distrusted(host, path) for path in resource.looked_at
         )
 
     def _sees_since(self, host: str, count: int, resource: Resource) -> bool:
         return host in self._touched and any(
-            self._touched_since(host, count, path) for path in (resource.path, *resource.sees)
+            self._touched_since(host, count, path) for path in resource.looked_at
         )
 
     def _is_distrusted(self, host: str, path: str | None) -> bool:

@@ -277,5 +277,4 @@ def _left_by(error: SlothError, action: Action) -> tuple[str, ...]:
 
 
 def _reading(caller: Caller, path: str) -> str:
-    place = caller.place or caller.task
-    return f"{place} ({caller.function} of {path}, which an earlier change may touch)"
+    return caller.stopped(f"{caller.function} of {path}, which an earlier change may touch")

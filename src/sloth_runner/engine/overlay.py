@@ -54,9 +54,7 @@ class Overlay:
     def act(self, address: Address, touches: Touches) -> None:
         """Notes that an action would run."""
         self._changes.append(address)
-        if touches.paths is not None:
-            host = address.host
-            touches = Touches(tuple(n for path in touches.paths for n in self._names(host, path)))
+        touches = touches.under(lambda path: self._names(address.host, path))
         self._touched.setdefault(address.host, Touched()).mark(touches, len(self._changes))
         self._named |= {(address.host, path) for path in touches.paths or ()}
         self._latest[address.host] = address
@@ -86,6 +84,16 @@ class Overlay:
         content = getattr(prediction.resource, "content", None)
         known = prediction.state is not None and isinstance(content, Content)
         return PathPrediction(state=prediction.state, content=content if known else None)
+
+    def is_folder(self, host: str, path: str) -> bool | None:
+        """Whether a folder would be at a path; None where nothing that is predicted decides it.
+
+        What may make one is taken to do so.
+        """
+        predicted = self.at_path(host, path)
+        if predicted is not None:
+            return predicted.state is not None and predicted.content is None
+        return None if self.follows(Address(host, "path", path), path) is None else True
 
     def follows(self, address: Address, path: str | None) -> Address | None:
         """Returns the last predicted change that may touch what is observed, or None."""

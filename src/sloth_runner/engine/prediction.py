@@ -101,7 +101,7 @@ class Prediction:
         """Returns the last predicted change that may touch what is observed, or None."""
         if resource.sees_anything:
             return self._overlay.follows_anything(address)
-        found = (self._overlay.follows(address, path) for path in (resource.path, *resource.sees))
+        found = (self._overlay.follows(address, path) for path in resource.looked_at)
         return next((change for change in found if change is not None), None)
 
     async def _changes(
@@ -129,21 +129,15 @@ class Prediction:
         if path is None or not item.resource.needs_parent or item.change.kind != "create":
             return None
         host, parent = item.address.host, posixpath.dirname(path)
-        predicted = self._overlay.at_path(host, parent)
-        if predicted is not None:
-            there = predicted.state is not None
-        elif self._overlay.follows(Address(host, "path", parent), parent) is not None:
-            there = True  # it may be made before
-        else:
+        there = self._overlay.is_folder(host, parent)
+        if there is None:
             if (host, parent) not in self._parents:
                 stat = await looking.stat(parent, follow=True)
-                self._parents[(host, parent)] = stat is not None
+                self._parents[(host, parent)] = stat is not None and stat.kind == "directory"
             there = self._parents[(host, parent)]
         if there:
             return None
-        return HostError(
-            f"the directory {parent} does not exist", hint="file_ops.directory makes one"
-        )
+        return HostError(f"there is no directory {parent}", hint="file_ops.directory makes one")
 
     def _unchanged(self, item: Work, tasks: frozenset[str] | None) -> Outcome:
         shown = redacted_state(item.seen, item.sensitive)

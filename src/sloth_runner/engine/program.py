@@ -77,6 +77,10 @@ class Answer(Struct, frozen=True, kw_only=True):
     spread: bool = False
 
 
+LARGE = 4 * 1024 * 1024
+"""Bytes of a file that Lua opens, from which on it is not read but told by its size and time."""
+
+
 class Unpredictable(Exception):
     """In a preview: the program read what cannot be known; its task goes no further.
 

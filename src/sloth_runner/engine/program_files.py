@@ -20,12 +20,9 @@ from sloth_runner.core.values import Value, sha256
 from sloth_runner.engine.context import Caller
 from sloth_runner.engine.overlay import PathPrediction, written
 from sloth_runner.engine.pipeline import Pipeline
-from sloth_runner.engine.program import Answer, Program, Unpredictable, reads
+from sloth_runner.engine.program import LARGE, Answer, Program, Unpredictable, reads
 from sloth_runner.engine.temporary import make_temporary
 from sloth_runner.engine.writes import ABSENT, FILE, Writes
-
-LARGE = 4 * 1024 * 1024
-"""Bytes of a file that is compared by its content."""
 
 _UNSEEN: Value = ["unseen", None]
 """Stands for what nobody looked at, or nobody may."""
@@ -72,7 +69,7 @@ class ProgramFiles:
             if writes:
                 await self._note(path, caller)
             return Answer(value=None)
-        known = await self._foresee(path, caller, needed=mode[0] == "r")
+        known = await self._known(path, caller, needed=mode[0] == "r")
         if writes:
             kind = None if _temporary(arguments) else (await self._note(path, caller)).kind
             if kind not in (None, "file"):
@@ -92,8 +89,8 @@ class ProgramFiles:
         if self._pipeline.preview is None:
             return Answer(value=None)
         if kind == "directory":  # it works only if that is empty then
-            raise Unpredictable(_place(caller, f"{caller.function} of {path}, a folder"))
-        known = await self._foresee(path, caller, needed=True)
+            raise Unpredictable(caller.stopped(f"{caller.function} of {path}, a folder"))
+        known = await self._known(path, caller, needed=True)
         if not known and not self._pipeline.overlay.wrote_last(path):
             known["found"] = kind is not None
         self._pipeline.overlay.write(path)
@@ -108,8 +105,8 @@ class ProgramFiles:
             return Answer(value=None)
         if kind not in (None, "file"):
             what = "a folder" if kind == "directory" else "no plain file"
-            raise Unpredictable(_place(caller, f"{caller.function} of {old}, {what}"))
-        known = await self._foresee(old, caller, needed=True)
+            raise Unpredictable(caller.stopped(f"{caller.function} of {old}, {what}"))
+        known = await self._known(old, caller, needed=True)
         known["parent"] = await self._is_folder(posixpath.dirname(new))
         self._pipeline.overlay.write(old)
         self._pipeline.overlay.write(new)
@@ -138,7 +135,7 @@ class ProgramFiles:
         if overlay.follows(Address(LOCAL, "path", path), path) is None:
             return None
         if overlay.is_named(LOCAL, path) or (await self._look(path))[1] is None:
-            raise Unpredictable(_place(caller, f"{caller.function} of {path}, not as it will be"))
+            raise Unpredictable(caller.stopped(f"{caller.function} of {path}, not as it will be"))
         return None
 
     def wrote(self, path: str, caller: Caller) -> None:
@@ -169,12 +166,12 @@ class ProgramFiles:
     async def _note(self, path: str, caller: Caller) -> _Note:
         known = self._notes.get(path)
         if known is None:
-            before, kind = await self._foreseen(path)
+            before, kind = await self._before(path)
             known = self._notes.setdefault(path, _Note(caller, before, kind))
         self._disturbed(path)
         return known
 
-    async def _foreseen(self, path: str) -> tuple[Value, str | None]:
+    async def _before(self, path: str) -> tuple[Value, str | None]:
         """Returns what is at a path before it is written; in a preview, what would be."""
         preview, overlay = self._pipeline.preview is not None, self._pipeline.overlay
         predicted = overlay.at_path(LOCAL, path) if preview else None
@@ -202,7 +199,7 @@ class ProgramFiles:
             return _UNKNOWN
         return ABSENT if data is None else ["file", sha256(data)]
 
-    async def _foresee(self, path: str, caller: Caller, *, needed: bool) -> dict[str, Value]:
+    async def _known(self, path: str, caller: Caller, *, needed: bool) -> dict[str, Value]:
         """Returns what a preview knows of a path, beside what the program wrote there itself.
 
         Raises Unpredictable where what is ``needed`` depends on an earlier change.
@@ -218,18 +215,12 @@ class ProgramFiles:
             return {}
         doubt = f"{caller.function} of {path}, which an earlier change may touch"
         if needed:
-            raise Unpredictable(_place(caller, doubt))
+            raise Unpredictable(caller.stopped(doubt))
         return {"doubt": doubt}
 
     async def _is_folder(self, path: str) -> bool:
-        overlay = self._pipeline.overlay
-        predicted = overlay.at_path(LOCAL, path)
-        if predicted is not None:
-            return predicted.state is not None and predicted.content is None
-        if overlay.follows(Address(LOCAL, "path", path), path) is not None:
-            return True  # an action that makes it is taken to succeed
-        _, kind = await self._look(path)
-        return kind == "directory"
+        predicted = self._pipeline.overlay.is_folder(LOCAL, path)
+        return (await self._look(path))[1] == "directory" if predicted is None else predicted
 
     async def _look(self, path: str) -> tuple[Value, str | None]:
         """Returns what tells one file from another (of a file its content), and the kind.
@@ -262,13 +253,9 @@ def _predicted(
         return {"found": True, "data": data}
     doubt = f"{caller.function} of {path}, which is not made yet"
     if needed:
-        raise Unpredictable(_place(caller, doubt))
+        raise Unpredictable(caller.stopped(doubt))
     return {"found": True, "doubt": doubt}
 
 
 def _temporary(arguments: Sequence[Value]) -> bool:
     return len(arguments) > 2 and arguments[2] is True
-
-
-def _place(caller: Caller, why: str) -> str:
-    return f"{caller.place or caller.task} ({why})"

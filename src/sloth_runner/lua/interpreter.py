@@ -10,6 +10,7 @@ from lupa import lua54
 
 from sloth_runner.core.errors import Location
 from sloth_runner.core.values import raw
+from sloth_runner.engine.program import LARGE
 
 PARTS = (
     "codec",
@@ -90,6 +91,7 @@ class Interpreter:
             raw(str(Path.cwd())),
             seed,
             clock,
+            LARGE,
             len(sources),
             *sources,
             name="=(sloth-runner)",

@@ -46,9 +46,7 @@ async def check_removal(host: Host, path: str, *, force: bool) -> None:
     )
     if not isinstance(stat, FileStat):
         return
-    mounts = [at for at in await mount_points(host) if at == path or at.startswith(path + "/")]
-    if mounts:
-        raise Refused(f"{mounts[0]} is a mount point", hint="unmount it first")
+    await check_no_mounts(host, path)
     if stat.kind != "directory":
         return
     if any(isinstance(top, FileStat) and _same(top, stat) for top in system):
@@ -58,10 +56,13 @@ async def check_removal(host: Host, path: str, *, force: bool) -> None:
         raise _files.not_empty(path, names, "say force = true to remove it with all it contains")
 
 
-async def mount_points(host: Host) -> list[str]:
-    """Returns where file systems are mounted on a host (proc(5), mountinfo, field 5)."""
+async def check_no_mounts(host: Host, path: str) -> None:
+    """Raises Refused where ``path`` is a mount point or holds one (proc(5), mountinfo, field 5)."""
     table = await host.read("/proc/self/mountinfo") or ""
-    return [_plain(line.split(" ")[4]) for line in table.split("\n") if line.count(" ") > 4]
+    for line in table.split("\n"):
+        at = _plain(line.split(" ")[4]) if line.count(" ") > 4 else ""
+        if f"{at}/".startswith(f"{path.rstrip('/')}/"):
+            raise Refused(f"{at} is a mount point", hint="unmount it first")
 
 
 async def parent_is_there(host: Host, path: str) -> bool:

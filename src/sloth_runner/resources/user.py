@@ -255,9 +255,7 @@ class User(Resource, frozen=True, kw_only=True):
         if stat is None or seen is None:
             return
         home = seen["home"].rstrip("/")
-        for mount in await _removal.mount_points(host):
-            if f"{mount}/".startswith(f"{home}/"):
-                raise Refused(f"{mount} is a mount point", hint="unmount it first")
+        await _removal.check_no_mounts(host, home)
         for other, user in accounts.users.items():
             if other != self.name and f"{user['home']}/".startswith(f"{home}/"):
                 raise Refused(

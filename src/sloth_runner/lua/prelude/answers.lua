@@ -6,7 +6,7 @@
 local S = ...
 local raw = S.raw
 local type, tostring, next, rawget, rawlen = raw.type, raw.tostring, raw.next, raw.rawget, raw.rawlen
-local setmetatable, getmetatable, pairs = raw.setmetatable, raw.getmetatable, raw.pairs
+local setmetatable, pairs = raw.setmetatable, raw.pairs
 local table_unpack, error, format, match = raw.table_unpack, raw.error, raw.format, raw.match
 local gsub, pcall = raw.gsub, raw.pcall
 local unknown, proxied, globals, stop = S.unknown, S.proxied, raw.globals, S.stop

@@ -6,8 +6,8 @@
 
 local S = ...
 local raw = S.raw
-local byte, char, sub, pack, unpack, rep, format =
-  raw.byte, raw.char, raw.sub, raw.pack, raw.unpack, raw.rep, raw.format
+local byte, char, sub, pack, unpack, format =
+  raw.byte, raw.char, raw.sub, raw.pack, raw.unpack, raw.format
 local concat, type, next, rawget, rawlen = raw.concat, raw.type, raw.next, raw.rawget, raw.rawlen
 local math_type, tointeger, utf8_len, error = raw.math_type, raw.tointeger, raw.utf8_len, raw.error
 local tostring, setmetatable, huge, rawequal = raw.tostring, raw.setmetatable, raw.huge, raw.rawequal

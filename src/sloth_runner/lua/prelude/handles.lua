@@ -29,6 +29,7 @@ local function state_of(file)
   if state.closed then complain("attempt to use a closed file") end
   return state
 end
+
 -- Reading, in the formats of Lua.
 
 local function read_line(state, keep)

@@ -3,9 +3,9 @@
 local S = ...
 local raw = S.raw
 local globals, type, format, concat, next = raw.globals, raw.type, raw.format, raw.concat, raw.next
-local tostring, select, error, min, sub = raw.tostring, raw.select, raw.error, raw.min, raw.sub
+local tostring, select, error, min = raw.tostring, raw.select, raw.error, raw.min
 local setmetatable, rawget, rawset, pcall = raw.setmetatable, raw.rawget, raw.rawset, raw.pcall
-local match, gmatch, byte, sort = raw.match, raw.gmatch, raw.byte, raw.sort
+local match, byte, sort = raw.match, raw.byte, raw.sort
 local rawequal = raw.rawequal
 local operate, complain, where = S.operate, S.complain, S.where
 

@@ -77,14 +77,12 @@ local function content(path)
   return data
 end
 
-local LARGE = 4 * 1024 * 1024
-
 -- Returns a body whose text is read only when somebody wants it, for a large file; else nil.
 local function unread(place)
   local file = io.open(place, "rb")
   local size = file and file:seek("end")
   if file then file:close() end
-  if not size or size < LARGE then return nil end
+  if not size or size < S.large then return nil end
   return raw.setmetatable({ from = place }, { __index = function(body, key)
     if key ~= "data" then return nil end
     local source = io.open(place, "rb")

@@ -3,8 +3,8 @@
 -- returns the few functions that Python calls. `flag` answers whether Lua is to stop; it is the
 -- only thing of Python that Lua ever holds, and only the hook has it.
 
-local flag, plan, folder, here, seed, clock, part_count = ...
-local parts = { select(8, ...) }
+local flag, plan, folder, here, seed, clock, large, part_count = ...
+local parts = { select(9, ...) }
 
 local raw = {
   -- the language
@@ -34,6 +34,7 @@ local S = {
   raw = raw,
   OURS = "=(sloth-runner)",
   flag = flag, plan = plan, folder = folder, here = here, seed = seed, clock = clock,
+  large = large,
   unknown = setmetatable({}, { __mode = "k" }), -- table -> what cannot be known of it
   proxied = setmetatable({}, { __mode = "k" }), -- read-only table -> its content
   functions = {},                               -- number -> function that Python may ask for

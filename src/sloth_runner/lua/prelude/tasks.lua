@@ -3,7 +3,7 @@
 local S = ...
 local raw = S.raw
 local type, next, format, xpcall, error = raw.type, raw.next, raw.format, raw.xpcall, raw.error
-local rawget, pcall, tostring, select = raw.rawget, raw.pcall, raw.tostring, raw.select
+local rawget, pcall, tostring = raw.rawget, raw.pcall, raw.tostring
 local setmetatable = raw.setmetatable
 local complain, operate, kinds, globals = S.complain, S.operate, S.kinds, raw.globals
 
