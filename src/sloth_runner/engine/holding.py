@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 
 from sloth_runner.core.errors import Cancelled
 from sloth_runner.core.events import ResourceEnd
-from sloth_runner.core.record import Holder, Run, RunKind, Stack, now
+from sloth_runner.core.record import Holder, Run, RunKind, Stack, StackStatus, now
 from sloth_runner.state.journal import Journal
 from sloth_runner.state.locks import StackLock
 from sloth_runner.state.processes import is_alive
@@ -48,9 +48,17 @@ def _bury(store: Store, dead: Run) -> None:
 
 
 async def begin(
-    journal: Journal, stack: Stack, *, kind: RunKind, command: str, source_hash: str = ""
+    journal: Journal,
+    stack: Stack,
+    *,
+    kind: RunKind,
+    command: str,
+    source_hash: str = "",
+    status: StackStatus | None = None,
 ) -> Run:
     """Begins a run on a stack whose lock is held, and lets no other run write to it.
+
+    ``status`` is what the stack has meanwhile; None: what it had.
 
     Earlier runs that never ended were killed, or this one could not hold the lock.
     """
@@ -64,6 +72,8 @@ async def begin(
         )
         holder = Holder(who=who(), pid=os.getpid(), since=now(), command=command, run=run.number)
         store.set_holder(stack.id, run.id, holder)
+        if status is not None:
+            store.update_stack(stack.id, status=status)
         return run
 
     run = await journal.do(write)

@@ -160,7 +160,7 @@ class Registrations:
         predicted = self._pipeline.overlay.state(address)
         if predicted is not None:
             return bool(differences(resource, predicted.state, properties))
-        [seen] = await self._pipeline.observations.fresh(address.host, [(address, resource)])
+        [seen] = await self._pipeline.observations.get(address.host, [(address, resource)])
         return isinstance(seen, Exception) or bool(differences(resource, seen, properties))
 
     async def _record(

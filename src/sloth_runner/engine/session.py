@@ -180,25 +180,23 @@ class Session:
             kind="run",
             command=shlex.join(spec.argv),
             source_hash=_source_hash(spec.file),
+            status="running",
         )
         try:
-            await journal.do(lambda store: store.update_stack(stack.id, status="running"))
             stack = _running(stack)
             self._publish_start(stack, run)
             if binding is None:
                 self._warn_of_path(stack)
-            summary, counts = await self._applied(journal, stack, run, binding)
+            return await self._applied(journal, stack, run, binding)
         except BaseException as error:
             with contextlib.suppress(SlothError):  # the first error says more
-                await self._end(journal, stack, run, ended_by(error), {})
+                await journal.do(_ending(stack, run, ended_by(error), {}))
             raise
-        await self._end(journal, stack, run, summary.result, counts)
-        return summary
 
     async def _applied(
         self, journal: Journal, stack: Stack, run: Run, binding: Plan | None
-    ) -> tuple[Summary, dict[str, int]]:
-        """Runs the program and returns the summary, which was also published, and the counts."""
+    ) -> Summary:
+        """Runs the program, ends the run, and returns the summary, which was also published."""
         workshop = await self._open_workshop(journal, stack, run, binding=binding)
         tools = workshop.tools
         try:
@@ -213,20 +211,8 @@ class Session:
         summary = summarise(
             counts, ended, self._seconds(), orphaned=orphans, touched=counts.touched
         )
-        await tools.recorder.emit(summary)
-        return summary, counts.told
-
-    async def _end(
-        self, journal: Journal, stack: Stack, run: Run, result: str, counts: dict[str, int]
-    ) -> None:
-        """Records how a run ended and gives the stack back."""
-
-        def end(store: Store) -> None:
-            store.finish_run(run.id, result=result, counts=counts)
-            store.update_stack(stack.id, status=_STATUS.get(result, "failed"))
-            store.clear_holder(stack.id, run.id)
-
-        await journal.do(end)
+        await tools.recorder.write(_ending(stack, run, summary.result, counts.told), summary)
+        return summary
 
     async def _scheduled(self, workshop: Workshop) -> Ended:
         """Runs the tasks within ``--timeout``; a clean stop ends them early."""
@@ -397,6 +383,17 @@ def _no_run(stack: Stack) -> Run:
         source_hash="",
         started_at=now(),
     )
+
+
+def _ending(stack: Stack, run: Run, result: str, counts: dict[str, int]) -> Callable[[Store], None]:
+    """Returns what records how a run ended and gives the stack back."""
+
+    def end(store: Store) -> None:
+        store.finish_run(run.id, result=result, counts=counts)
+        store.update_stack(stack.id, status=_STATUS.get(result, "failed"))
+        store.clear_holder(stack.id, run.id)
+
+    return end
 
 
 def _source_hash(path: str) -> str:
