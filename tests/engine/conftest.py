@@ -11,7 +11,7 @@ from engine.script import Deployment
 from sloth_runner.core.registry import registry
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def plugin() -> Iterator[None]:
     """The types of ``plugin``, found the way those of third parties are."""
     place = str(Path(__file__).parent / "plugin")
