@@ -215,7 +215,7 @@ def test_a_place_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None
     Journal.open(str(tmp_path / "stacks.db")).close()
     (tmp_path / "stacks.db").chmod(0o644)
     program = (
-        "import os, sys\n"
+        "import os, sys, urllib.parse\n"  # what later Pythons import only when they need it
         "from sloth_runner.core.errors import SlothError\n"
         "from sloth_runner.state.journal import Journal\n"
         "os.setuid(65534)\n"
