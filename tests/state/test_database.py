@@ -5,6 +5,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -167,6 +168,17 @@ def test_two_processes_can_make_one_record_at_once(path: Path) -> None:
     with Journal.open(str(path)) as journal:
         assert journal.look(lambda s: s.kv_get("", "n")) == 4
         assert journal.look(lambda s: s.schema_version()) == 1
+
+
+def test_a_file_that_is_just_being_written_is_not_called_damaged(path: Path) -> None:
+    Journal.open(str(path)).close()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:100] + bytes(len(whole) - 100))
+    writing = threading.Timer(0.2, lambda: path.write_bytes(whole))
+    writing.start()
+    with Journal.open(str(path)) as journal:
+        assert journal.look(lambda s: s.schema_version()) == 1
+    writing.join()
 
 
 # damage

@@ -514,3 +514,49 @@ def signed_repository(host: Machine, home: Path) -> str:
     )
     subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=True)
     return exported.stdout
+
+
+@pytest.mark.parametrize(
+    "lua",
+    [
+        'pkg.remove("hello") pkg.install("sloth-conflict")',
+        'group.create("anything") pkg.remove({names = {"jq", "libjq1"}})',
+    ],
+    ids=["what stands in the way goes before", "one call with several names"],
+)
+def test_a_plan_refuses_nothing_that_its_run_does(host: Machine, lua: str) -> None:
+    sloth(host, 'pkg.install({names = {"hello", "jq"}})')
+    planned = summary(host, lua, "plan")
+    assert planned["failed"] == 0
+    ran = summary(host, lua)
+    assert (ran["failed"], ran["removed"]) == (0, planned["removed"])
+    host.sh("groupdel anything", check=False)
+
+
+def test_a_refresh_that_was_not_needed_does_not_stand_for_one_that_is(host: Machine) -> None:
+    host.sh("cp -r /opt/repo /opt/other")
+    lua = """
+        pkg.update({cache_valid_time = "1h"})
+        file_ops.content({path = "/etc/apt/sources.list.d/other.list",
+            content = "deb [trusted=yes] file:/opt/other ./\\n"})
+        pkg.update()
+    """
+    sloth(host, "pkg.update()")
+    assert summary(host, lua)["ran"] == 1
+    assert "/opt/other" in host.sh("apt-cache policy").stdout
+    host.sh("rm -r /opt/other")
+
+
+def test_the_same_wish_in_other_words_is_one_resource(host: Machine) -> None:
+    lua = 'pkg.install("hello") pkg.install({name = "hello", state = "installed"})'
+    assert summary(host, lua)["created"] == 1
+    assert summary(host, lua)["unchanged"] == 2
+
+
+def test_what_was_installed_is_not_owed_where_it_is_to_be_removed(host: Machine) -> None:
+    sloth(host, 'pkg.install("hello") error("broken off")', check=False)
+    host.sh("apt-get -qy purge hello")
+    lua = 'print((pkg.remove("hello")).status)'
+    assert summary(host, lua, "plan")["carried"] == 0
+    ran = summary(host, lua)
+    assert (ran["carried"], ran["unchanged"]) == (0, 1)

@@ -210,3 +210,89 @@ def test_waits_end_when_the_service_answers(host: Machine) -> None:
     """
     done = sloth(host, lua, "run", "--yes", "-v")
     assert "Connection refused" in done.stdout + done.stderr
+
+
+def test_what_systemd_quotes_of_a_private_unit_is_not_shown(host: Machine) -> None:
+    unit = "[Service]\nEnvironment=PASSWORD=correct horsebattery99\nExecStrat=/bin/false\n"
+    host.write("/root/story.unit", unit)
+    lua = """
+        local content = io.open("/root/story.unit"):read("a")
+        systemd.unit({name = "broken", mode = "0600", content = content})
+    """
+    failed = sloth(host, lua, check=False)
+    assert failed.returncode == 1
+    assert "broken.service:2: (sensitive)" in failed.stdout + failed.stderr
+    host.write("/root/story.unit", unit.replace("ExecStrat", "ExecStart"))
+    started = sloth(host, lua + ' systemd.start("broken")', check=False)
+    assert started.returncode == 1
+    shown = failed.stdout + failed.stderr + started.stdout + started.stderr
+    kept = host.sloth("--db", DB, "stack", "export", "story").stdout
+    assert "horsebattery99" not in shown + kept
+
+
+def test_a_unit_that_cannot_be_declared_as_it_is_is_not_accepted(host: Machine) -> None:
+    sloth(
+        host,
+        f"""
+        systemd.unit({{name = "nap", content = "{NAP}"}})
+        systemd.ensure({{name = "nap", state = "started"}})
+    """,
+    )
+    host.sh("systemctl kill -s SEGV nap; sleep 0.5")
+    refused = host.sloth("--db", DB, "stack", "accept", "story", "service:nap", check=False)
+    assert refused.returncode == 2
+    assert "cannot be accepted" in refused.stderr
+    host.sloth("--db", DB, "stack", "drift", "story", "--fix")
+    assert told(host, "nap")[0] == "active"
+
+
+def test_what_is_nearer_to_an_instance_stands_for_the_template(host: Machine) -> None:
+    lua = """
+        systemd.unit({name = "nap@", content = "[Service]\\nExecStart=/bin/sleep infinity\\n"})
+        systemd.unit({name = "nap@.service.d/nice.conf", content = "[Service]\\nNice=3\\n"})
+        systemd.unit({name = "nap@big.service.d/nice.conf", content = "[Service]\\nNice=7\\n"})
+        systemd.ensure({names = {"nap@big", "nap@small"}, state = "started"})
+    """
+    assert summary(host, lua)["failed"] == 0
+    again = summary(host, lua)
+    assert (again["failed"], again["changed"]) == (0, 0)
+    host.sh("systemctl stop 'nap@*'")
+
+
+def test_an_enabled_instance_goes_with_its_template(host: Machine) -> None:
+    unit = "[Service]\\nExecStart=/bin/sleep infinity\\n[Install]\\nWantedBy=multi-user.target\\n"
+    sloth(
+        host,
+        f"""
+        systemd.unit({{name = "nap@", content = "{unit}"}})
+        systemd.enable("nap@one")
+    """,
+    )
+    link = "/etc/systemd/system/multi-user.target.wants/nap@one.service"
+    host.sh(f"test -L {link}")
+    sloth(host, 'systemd.unit({name = "nap@", state = "absent"})')
+    assert host.sh(f"test -L {link}", check=False).returncode == 1
+
+
+def test_the_mask_of_what_is_not_installed_is_taken_away(host: Machine) -> None:
+    host.sh("systemctl mask nosuch")
+    lua = """
+        systemd.ensure({name = "nosuch", masked = false, state = "stopped", enabled = false})
+    """
+    assert summary(host, lua)["failed"] == 0
+    assert host.sh("test -e /etc/systemd/system/nosuch.service", check=False).returncode == 1
+    assert summary(host, lua)["unchanged"] == 1
+
+
+def test_a_stopped_service_that_ran_and_ended_is_no_drift(host: Machine) -> None:
+    once = "[Service]\\nType=oneshot\\nExecStart=/bin/true\\n"
+    sloth(
+        host,
+        f"""
+        systemd.unit({{name = "nap", content = "{once}"}})
+        systemd.ensure({{name = "nap", state = "stopped"}})
+    """,
+    )
+    host.sh("systemctl start nap")
+    shown = host.sloth("--db", DB, "stack", "drift", "story", "--json").stdout
+    assert json.loads(shown)["drifted"] == []

@@ -289,3 +289,59 @@ def test_a_number_that_cannot_change_leaves_the_files_where_they_are(host: Machi
     assert "has processes" in sloth(host, lua, check=False).stderr
     assert host.sh("stat -c %u /home/ada/.profile; id -u ada").stdout == "4801\n4801\n"
     host.sh("pkill -u ada")
+
+
+def test_a_user_is_declared_twice_with_a_group_that_is_made_before(host: Machine) -> None:
+    lua = """
+        group.create("web")
+        user.create({name = "ada", group = "web", shell = "/bin/bash"})
+        user.modify({name = "ada", shell = "/bin/zsh", groups = {"web"}})
+    """
+    assert summary(host, lua, "plan")["failed"] == 0
+    assert summary(host, lua)["failed"] == 0
+    assert summary(host, lua)["changed"] == 0
+
+
+@pytest.mark.parametrize("settling", [("drift", "story", "--fix"), ("accept", "story", "user:ada")])
+def test_what_was_put_back_or_accepted_is_not_undone_and_done_again(
+    host: Machine, settling: tuple[str, ...]
+) -> None:
+    lua = """
+        user.create({name = "ada", shell = "/bin/bash"})
+        user.modify({name = "ada", shell = "/bin/zsh"})
+    """
+    sloth(host, lua)
+    host.sh("usermod -s /bin/sh ada")
+    host.sloth("--db", DB, "stack", *settling)
+    expected = 0 if "--fix" in settling else 1  # accepted is what the workflow does not want
+    assert summary(host, lua)["changed"] == expected
+    assert host.sh("getent passwd ada | cut -d: -f7").stdout == "/bin/zsh\n"
+    assert summary(host, lua)["changed"] == 0
+
+
+def test_what_is_declared_absent_is_not_accepted_as_there(host: Machine) -> None:
+    sloth(host, 'user.create("ada")')
+    sloth(host, 'user.remove({name = "ada", remove_home = true})')
+    host.sh("useradd -m ada")
+    refused = host.sloth("--db", DB, "stack", "accept", "story", "user:ada", check=False)
+    assert refused.returncode == 2
+    assert "declared to be absent, and is there" in refused.stderr
+    assert host.sh("id -un ada").stdout == "ada\n"
+
+
+def test_a_home_that_moves_is_made_where_it_goes(host: Machine) -> None:
+    lua = 'user.create({name = "ada", create_home = true, home = "/home/%s"})'
+    sloth(host, lua % "ada")
+    moved = lua % "ada2"
+    assert summary(host, moved, "plan")["changed"] == 1
+    assert summary(host, moved)["failed"] == 0
+    assert host.sh("stat -c %U /home/ada2").stdout == "ada\n"
+    assert summary(host, moved)["unchanged"] == 1
+    host.sh("rm -r /home/ada2")
+
+
+def test_nobody_is_said_to_have_touched_what_is_declared_otherwise(host: Machine) -> None:
+    sloth(host, 'group.create("web") user.create("ada")')
+    removal = 'user.remove("ada") group.remove("web")'
+    assert "differs from what" not in sloth(host, removal, "plan").stdout
+    assert "Corrected" not in sloth(host, removal).stdout

@@ -102,7 +102,10 @@ class Resource(Declared, frozen=True, kw_only=True):
     """MAY: whether what ``saves`` names is on the controller instead of the host."""
 
     checks_ahead: ClassVar[bool] = False
-    """MAY: whether what ``preview_check`` finds Refused holds, whatever changes before."""
+    """MAY: whether what ``preview_check`` finds Refused holds although something changes before.
+
+    It does not where that has the same ``exclusive``, unless it makes another of this type.
+    """
 
     sees_anything: ClassVar[bool] = False
     """MAY: whether what is observed may depend on anything on the host, files too."""
@@ -212,6 +215,10 @@ class Resource(Declared, frozen=True, kw_only=True):
     def matches(self, name: str, desired: Value, actual: Value) -> bool:
         """MAY: whether ``actual`` satisfies ``desired`` for one property."""
         return differ.same(name, desired, actual)
+
+    def drifted(self, name: str, recorded: Value, actual: Value) -> bool:
+        """MAY: whether one property is no longer what was recorded of it."""
+        return not self.matches(name, recorded, actual)
 
     def diff(self, actual: State | None) -> Diff:
         """Returns what has to be done, given what is there."""

@@ -37,6 +37,10 @@ class Claims:
         self._governors: dict[Address, Claim] = {}
         self.seen: set[tuple[Address, bool]] = set()
 
+    def assume_recorded(self) -> None:
+        """Takes what rows refine for declared, so that what is written of them keeps it."""
+        self.bases.update({address: base for address, (base, _) in self._refined.items()})
+
     def claim(self, host: str, resource: Resource, caller: Caller) -> Resource:
         """Notes that ``caller`` declares ``resource`` and returns what is to be ensured.
 
@@ -61,6 +65,8 @@ class Claims:
             resource = claim.resource
         elif claim is not None and claim.resource != resource:
             refined = self._refine(address, resource, claim.resource)
+            if refined is None and _wants_the_same(claim.resource, resource):
+                refined = claim.resource
             if refined is None:
                 raise ConflictError(
                     f"{address} is declared differently at {claim.caller.place}",
@@ -154,6 +160,16 @@ def _agree(
                 hint="they would undo each other in every run: give both the same value",
                 effects=("this declaration was not applied",),
             )
+
+
+def _wants_the_same(one: Resource, other: Resource) -> bool:
+    """Whether two declarations of one address differ at most in how it is done."""
+    desired = one.desired()
+    return (
+        desired is not None
+        and desired == other.desired()
+        and one.observation_key == other.observation_key
+    )
 
 
 def _retried(claim: Claim, caller: Caller) -> bool:

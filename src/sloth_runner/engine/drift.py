@@ -7,7 +7,7 @@
 import contextlib
 import shlex
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from msgspec import Struct, field, structs
@@ -154,6 +154,7 @@ class Drift:
                     stop=stop,
                     load=self._load,
                 )
+                tools.claims.assume_recorded()
                 try:
                     if not await survives(journal, stack.id):
                         await settle_doubts(tools.recorder, tools.observations, tools.machines)
@@ -268,14 +269,16 @@ class Drift:
                 f"{row.address} is gone, so there is nothing to accept",
                 hint="run the workflow or drift --fix to bring it back",
             )
+        seal = tools.recorder.seal
         resource = await _as_seen(tools, resource, seen, row.address.host)
         sensitive = resource.sensitive_beside(seen)
-        seal = tools.recorder.seal
+        params = tools.recorder.params(row.address, resource, sensitive)
+        _check_accepted(seal, row, params, seen)
         desired = seal.state(resource.desired(), sensitive)
         await tools.recorder.put(
             structs.replace(
                 row,
-                params=seal.params(resource, sensitive),
+                params=params,
                 desired=desired,
                 actual=seal.state(seen, sensitive),
                 checksum=values.checksum(desired),
@@ -284,6 +287,32 @@ class Drift:
                 drift_since=None,
                 error=None,
             )
+        )
+
+
+def _check_accepted(
+    seal: Seal, row: ResourceRow, params: Mapping[str, Value], seen: State | None
+) -> None:
+    """Raises UsageError unless a row with these parameters would want what is there."""
+    hint = "drift --fix puts back what is recorded, and a run what the workflow declares"
+    try:
+        left = seal.resource(row.address.type, params).diff(seen)
+    except SlothError as error:
+        raise UsageError(
+            f"{row.address} cannot be accepted: what is there could not be declared: "
+            f"{error.detail}",
+            hint=hint,
+        ) from None
+    if left.kind == "remove":
+        raise UsageError(
+            f"{row.address} cannot be accepted: it is declared to be absent, and is there",
+            hint=hint,
+        )
+    if left:
+        names = ", ".join(change.property for change in left.changes)
+        raise UsageError(
+            f"{row.address} cannot be accepted: no parameter takes {names} as it is there",
+            hint=hint,
         )
 
 
@@ -344,7 +373,8 @@ def _differences(
     names = sorted({*desired, *resource.tracked} - {*resource.untracked})
     for name in names:
         old, new = (recorded or {}).get(name), (seen or {}).get(name)
-        if not seal.same(old, new) or (seen is None and recorded is not None):
+        kept = seal.same(old, new) or not resource.drifted(name, old, new)
+        if not kept or (seen is None and recorded is not None):
             hidden = name in sensitive or name in resource.sensitive or is_sealed(old)
             found.append(
                 ChangeItem(

@@ -40,7 +40,8 @@ class Operations:
             if key in self._done:
                 return Answer(value={"changed": False, "status": "skipped", "success": True})
             answer = await self._act(address, action, caller)
-            self._done.add(key)
+            if not isinstance(answer.value, dict) or answer.value.get("status") != "skipped":
+                self._done.add(key)
             return answer
 
     async def _act(self, address: Address, action: Action, caller: Caller) -> Answer:

@@ -41,12 +41,17 @@ class Overlay:
         self._touched: dict[str, Touched] = {}
         self._named: set[tuple[str, str]] = set()
         self._latest: dict[str, Address] = {}
+        self._undercut: set[tuple[str, str]] = set()
         self.keys: dict[tuple[str, str], Value] = {}
         self.program: Program | None = None
 
-    def predict(self, address: Address, resource: Resource, state: State | None) -> None:
-        """Notes that ``resource`` would become ``state``."""
+    def predict(
+        self, address: Address, resource: Resource, state: State | None, *, made: bool = False
+    ) -> None:
+        """Notes that ``resource`` would become ``state``; ``made`` is what was not there."""
         self._states[address] = Prediction(resource, state)
+        if not (made and resource.checks_ahead):
+            self._undercut.add((address.host, resource.exclusive))
         if resource.path is not None and resource.touches == Touches((resource.path,)):
             self._paths[(address.host, resource.path)] = address
         self.act(address, resource.touches)
@@ -103,6 +108,10 @@ class Overlay:
     def is_named(self, host: str, path: str) -> bool:
         """Whether a change said that it touches exactly this path."""
         return (host, path) in self._named
+
+    def undercuts(self, host: str, resource: Resource) -> bool:
+        """Whether an earlier change may end what stands in the way of ``resource`` now."""
+        return (host, resource.exclusive) in self._undercut
 
     def follows_anything(self, address: Address) -> Address | None:
         """Returns the last predicted change on the host, whatever it touches, or None."""

@@ -17,7 +17,7 @@ from sloth_runner.engine.observations import Observations, Seen
 from sloth_runner.engine.overlay import Overlay
 from sloth_runner.engine.plan import Plan, Planned
 from sloth_runner.engine.preimages import Preimages
-from sloth_runner.engine.recorder import Recorder
+from sloth_runner.engine.recorder import Recorder, same_wish
 from sloth_runner.engine.seal import change_data, redacted_state
 from sloth_runner.engine.work import Work, carried, checked, end_event, locate, owed, told
 
@@ -55,7 +55,7 @@ class Prediction:
         """Predicts each of ``wanted`` (of one type); an outcome holds its error."""
         outcomes: dict[Address, Outcome] = {}
         certain: list[Work] = []
-        following: list[tuple[Work, Address]] = []
+        following: list[tuple[Work, Address | None]] = []
         began = time.monotonic()
         for (address, resource), (seen, follows) in zip(
             wanted, await self._seen(wanted), strict=True
@@ -73,10 +73,12 @@ class Prediction:
             )
             if follows is not None:
                 following.append((item.as_if_touched(), follows))
-            elif item.change:
-                certain.append(item)
-            else:
+            elif not item.change:
                 outcomes[address] = self._unchanged(item, tasks)
+            elif self._overlay.state(address) is not None:  # what is there says nothing of it now
+                following.append((item, None))
+            else:
+                certain.append(item)
         if certain or following:
             for outcome in await self._changes(wanted[0][0].host, certain, following):
                 outcomes[outcome.address] = outcome
@@ -105,7 +107,7 @@ class Prediction:
         return next((change for change in found if change is not None), None)
 
     async def _changes(
-        self, host: str, certain: Sequence[Work], following: Sequence[tuple[Work, Address]]
+        self, host: str, certain: Sequence[Work], following: Sequence[tuple[Work, Address | None]]
     ) -> list[Outcome]:
         looking = ReadOnlyHost(self._machines.host(host))
         outcomes = []
@@ -115,13 +117,33 @@ class Prediction:
                 outcomes.append(self._refused(item.address, refusal, item.caller))
             else:
                 outcomes.append(await self._planned(item, looking, None))
+        harm = await self._harm(looking, [item for item, _ in following])
         for item, follows in following:
-            harm = await _harm(looking, item) or await self._without_parent(item, looking)
-            if harm is not None:
-                outcomes.append(self._refused(item.address, harm, item.caller))
+            refusal = harm.get(item.address) or await self._without_parent(item, looking)
+            if refusal is not None:
+                outcomes.append(self._refused(item.address, refusal, item.caller))
             else:
                 outcomes.append(await self._planned(item, looking, follows))
         return outcomes
+
+    async def _harm(self, looking: Host, work: Sequence[Work]) -> dict[Address, Refused]:
+        """Returns the refusals that hold although something else changes before."""
+        asked = [
+            item
+            for item in work
+            if item.resource.checks_ahead
+            and not self._overlay.undercuts(item.address.host, item.resource)
+        ]
+        if not asked:
+            return {}
+        found = await type(asked[0].resource).preview_check_many(
+            looking, [(item.resource, item.seen, item.change) for item in asked]
+        )
+        return {
+            item.address: answer
+            for item, answer in zip(asked, found, strict=True)
+            if isinstance(answer, Refused)
+        }
 
     async def _without_parent(self, item: Work, looking: Host) -> HostError | None:
         """Returns the error of what cannot be made because its directory will not be there."""
@@ -143,6 +165,8 @@ class Prediction:
         shown = redacted_state(item.seen, item.sensitive)
         row = self._recorder.row(item.address)
         debt = owed(row, item.caller, run=self._recorder.run.id, tasks=tasks)
+        if row is not None and not same_wish(row, item.resource):
+            debt = None
         made = self._made.get(item.address)
         if made and made.task == item.caller.task and made.attempt != item.caller.attempt:
             debt = made  # an earlier attempt made it, and what should have followed has not
@@ -187,7 +211,7 @@ class Prediction:
                 follows=follows is not None,
             )
         )
-        self._overlay.predict(item.address, item.resource, after)
+        self._overlay.predict(item.address, item.resource, after, made=item.change.kind == "create")
         return item.outcome(after, changes, follows=follows)
 
     def _refused(self, address: Address, error: Exception, caller: Caller) -> Outcome:
@@ -198,14 +222,3 @@ class Prediction:
         self._counts.add("failed")
         self._plan.shown.append(end_event(shown, caller, "failed", planned=True, reason=error.said))
         return Outcome(address=address, status="failed", changed=False, error=error)
-
-
-async def _harm(looking: Host, item: Work) -> Refused | None:
-    """Returns the refusal of a change that holds although something else changes before it."""
-    if item.resource.checks_ahead:
-        [found] = await type(item.resource).preview_check_many(
-            looking, [(item.resource, item.seen, item.change)]
-        )
-        if isinstance(found, Refused):
-            return found
-    return None

@@ -224,7 +224,7 @@ class Recorder:
 
         def save(store: Store) -> ResourceRow:
             old = self.row(written.address)
-            carry = old.carry if old else None
+            carry = old.carry if old and same_wish(old, written.resource) else None
             return store.put_resource(
                 self.stack.id, self._row(written, None, state="applied", carry=carry)
             )
@@ -367,6 +367,11 @@ class Recorder:
         if not changed:
             return "adopted", None
         return "modified", previous
+
+
+def same_wish(row: ResourceRow, resource: Resource) -> bool:
+    """Whether ``resource`` is to exist, or to be absent, as it was when ``row`` was written."""
+    return (row.desired is None) is (resource.desired() is None)
 
 
 def _plain_row(row: ResourceRow) -> dict[str, Value]:

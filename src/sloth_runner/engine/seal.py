@@ -54,12 +54,13 @@ class Seal(Struct, frozen=True, kw_only=True):
         return recorded == seen or (is_sealed(recorded) and recorded == self.sealer.hmac(seen))
 
     def agrees(self, recorded: State | None, seen: State | None) -> bool:
-        """Whether a recorded state stands for the one that is seen."""
+        """Whether a recorded state stands for the one that is seen, in all that both speak of.
+
+        What else is looked at depends on what is declared.
+        """
         if recorded is None or seen is None:
             return recorded is seen
-        return recorded.keys() == seen.keys() and all(
-            self.same(value, seen[name]) for name, value in recorded.items()
-        )
+        return all(self.same(value, seen[k]) for k, value in recorded.items() if k in seen)
 
     def params(self, resource: Resource, sensitive: frozenset[str]) -> dict[str, Value]:
         """Returns the parameters of ``resource`` as they may be stored; stores large contents."""

@@ -21,6 +21,7 @@ from sloth_runner.core.host import (
 )
 from sloth_runner.core.nearest import nearest
 from sloth_runner.core.schema import Seconds
+from sloth_runner.resources._files import is_private
 
 TIMEOUT = Seconds(30.0)
 """How long a unit is given to come up, in seconds, unless told otherwise."""
@@ -34,6 +35,7 @@ SUFFIXES = (
 RUNNING = "/run/systemd/system"
 """Exists exactly where systemd is the first process, sd_booted(3)."""
 
+_QUOTE = re.compile(r"(.*?)(/[^:]+):(\d+): ")
 _SETTLE = 0.5
 # A process that systemd has only forked off counts as active at once, whatever becomes of it.
 _ACTIVE_AT_ONCE = frozenset({"simple", "exec", "idle"})
@@ -169,12 +171,15 @@ async def show(host: Host, names: Sequence[str]) -> list[Unit]:
 
 
 async def instances(host: Host, templates: Sequence[str]) -> list[Unit]:
-    """Returns the instances of templates ("app@.service") that the manager has in memory."""
+    """Returns the instances of templates ("app@.service") that the manager has in memory.
+
+    Without --all systemctl(1) leaves out those that do not run.
+    """
     if not templates:
         return []
     # Patterns, glob(7), in which the backslash of an escaped name would quote.
     patterns = [name.replace("\\", "\\\\").replace("@.", "@*.") for name in templates]
-    asked = await systemctl(host, "show", _SHOWN, "--", *patterns)
+    asked = await systemctl(host, "show", "--all", _SHOWN, "--", *patterns)
     return parse(asked.stdout)
 
 
@@ -308,6 +313,27 @@ async def _wait_until_up(host: Host, name: str, deadline: float) -> str:
         before = now
 
 
+async def discreet(host: Host, told: str, hidden: Sequence[str] = ()) -> str:
+    """Returns what systemd tells, without what it quotes of unit files that are private.
+
+    Those are the ``hidden`` and all that not everyone may read. It quotes a line of a file as
+    "PATH:LINE: what is wrong with it".
+    """
+    quoted = {found[2] for found in map(_QUOTE.match, told.split("\n")) if found}
+    for path in sorted(quoted - {*hidden}):
+        stat = await host.stat(path, follow=True)
+        if stat is not None and not is_private(stat.mode):
+            quoted.discard(path)
+
+    def shown(line: str) -> str:
+        found = _QUOTE.match(line)
+        if found is None or found[2] not in quoted:
+            return line
+        return f"{found[1]}{found[2]}:{found[3]}: (sensitive)"
+
+    return "\n".join(map(shown, told.split("\n")))
+
+
 async def _failure(
     host: Host, name: str, verb: str, why: str, result: CommandResult | None = None
 ) -> CommandFailed:
@@ -324,7 +350,7 @@ async def _failure(
         **({} if result is None else {"exit code": result.exit_code}),
         **({"stderr": tail(result.stderr)} if result is not None and result.stderr else {}),
         "status": tail(status.stdout),
-        "journal": tail(journal.stdout),
+        "journal": await discreet(host, tail(journal.stdout)),
     }
     hint = rights_hint(result) if result is not None else ""
     return CommandFailed(f"{verb} of {full} on {host.name}: it {why}", facts=facts, hint=hint)

@@ -139,6 +139,10 @@ class Service(Resource, frozen=True, kw_only=True):
         # In Python False == 0, but no property here is a number.
         return bool(desired == actual) or actual in _ENOUGH.get(desired, ())
 
+    def drifted(self, name: str, recorded: Value, actual: Value) -> bool:
+        # A unit may end by itself, and systemd forget that it had failed: nobody touched it.
+        return not self.matches(name, (self.desired() or {}).get(name), actual)
+
     async def observe(self, host: Host) -> State | None:
         [answer] = await self.observe_many(host, [self])
         if isinstance(answer, Exception):
@@ -219,13 +223,14 @@ class Service(Resource, frozen=True, kw_only=True):
         [unit] = await _systemd.show(host, [self.name])
         if unit.needs_reload:
             await _systemd.daemon_reload(host)
-        # Behind a mask its other properties cannot be seen, so they are set whatever they were.
-        unmasking = self.masked is False and "masked" in change
-        if unmasking:
+        if self.masked is False and "masked" in change:
             await _unmask(host, self.name)
-        if self.enabled is not None and (unmasking or "enabled" in change):
+            [unit] = await _systemd.show(host, [self.name])
+            # Only now, behind the mask, can its other properties be seen.
+            change = self.diff(self._seen(unit, await _enabled(host, unit)))
+        if self.enabled is not None and "enabled" in change:
             await _enable(host, self.name, self.enabled)
-        if self.state is not None and (unmasking or "state" in change):
+        if self.state is not None and "state" in change:
             await self._move(host, self.state == "started")
         if self.masked and "masked" in change:
             await _systemd.systemctl(host, "mask", "--", _systemd.full_name(self.name))

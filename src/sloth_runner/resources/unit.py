@@ -195,10 +195,16 @@ class UnitFile(Resource, frozen=True, kw_only=True):
             if unit.needs_reload:
                 return False
             if unit.load == "loaded" and not self._is_read_by(unit):
+                if any(posixpath.basename(path) == self._file for path in unit.drop_ins):
+                    continue  # one of the same name that is nearer to the unit stands for it
                 return False  # NeedDaemonReload overlooks new files that add to a unit
             if unit.load != "loaded" and unit.load not in idle:
                 return unit.load
         return True
+
+    @property
+    def _file(self) -> str:
+        return posixpath.basename(self.path)
 
     def _is_read_by(self, unit: Unit) -> bool:
         return self.path == unit.fragment or self.path in unit.drop_ins
@@ -251,9 +257,11 @@ class UnitFile(Resource, frozen=True, kw_only=True):
         if isinstance(loaded, str):
             verify = Command(argv=("systemd-analyze", "verify", self.path))
             found = await host.run(verify)
+            hidden = [self.path] if self.sensitive_beside(None) else []
+            told = await _systemd.discreet(host, tail(found.stderr), hidden)
             raise TaskError(
                 f"systemd cannot use {self.path}: {units[0].error or loaded}",
-                facts={"host": host.name, "systemd-analyze verify": tail(found.stderr)},
+                facts={"host": host.name, "systemd-analyze verify": told},
                 effects=(f"{self.path} is written as declared",),
             )
 

@@ -119,7 +119,7 @@ class User(Resource, frozen=True, kw_only=True):
     def observation_key(self) -> Hashable:
         appended = tuple(sorted(self.groups or ())) if self.append else None
         by_number = self.group is not None and self.group.isdigit()
-        home = self.create_home is True
+        home = self.create_home is True and (self.home or True)
         return (self.name, self.state, appended, by_number, self._reads_shadow, home)
 
     @property
@@ -178,7 +178,7 @@ class User(Resource, frozen=True, kw_only=True):
                 answers.append(error)
         for user, seen in zip(resources, answers, strict=True):
             if user.create_home and isinstance(seen, dict):
-                home = await host.stat(seen["home"], follow=True)
+                home = await host.stat(user.home or seen["home"], follow=True)
                 seen["create_home"] = home is not None and home.kind == "directory"
         return answers
 

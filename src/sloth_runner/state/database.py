@@ -18,6 +18,7 @@ MIGRATIONS = Path(__file__).with_name("migrations")
 """The folder of our migrations: NUMBER_NAME.sql, numbered from 1 without gaps."""
 
 _FILE = re.compile(r"(\d{4})_(\w+)\.sql")
+_MOVING_SECONDS = 0.3
 _WAL_LIMIT = 16 * 1024 * 1024  # Bytes to which the log shrinks back after a burst.
 
 
@@ -87,10 +88,23 @@ def _prepare(path: str, *, create: bool) -> None:
 
 
 def _check_ours(path: str) -> None:
-    """Raises for what is no record of ours, without any trace in it or beside it."""
+    """Raises for what is no record of ours, without any trace in it or beside it.
+
+    That look asks for no lock, so it may find the pages that another process is just moving
+    from the log into the file: what it holds against a file must hold for a while.
+    """
     address = f"{Path(path).as_uri()}?mode=ro&immutable=1"
-    with closing(sqlite3.connect(address, uri=True)) as connection:
-        _version(connection, path)
+    deadline = time.monotonic() + _MOVING_SECONDS
+    while True:
+        try:
+            with closing(sqlite3.connect(address, uri=True)) as connection:
+                _version(connection, path)
+        except (sqlite3.DatabaseError, RecordError) as error:
+            if not failures.may_pass(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+        else:
+            return
 
 
 def _hide(path: str) -> None:

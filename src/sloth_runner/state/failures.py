@@ -49,6 +49,11 @@ def explained(error: sqlite3.Error, path: str) -> SlothError | sqlite3.Error:
     return error
 
 
+def may_pass(error: sqlite3.Error | RecordError) -> bool:
+    """Whether a look without a lock may have met a file that was being written."""
+    return isinstance(error, RecordError) or primary_code(error) in _DAMAGED
+
+
 def damaged(path: str, why: str) -> RecordError:
     """Returns the error for a file that SQLite cannot make sense of."""
     shown = escaped(path)
