@@ -165,3 +165,25 @@ def test_what_a_failed_run_left_is_drift_until_it_is_as_declared(sloth: Sloth) -
         assert states(sloth) == ["failed"]
     path.write_text("declared\n")
     assert sloth("stack", "drift", "web", "--json").json["drifted"] == []
+
+
+def test_a_record_whose_key_is_gone_is_not_called_free_of_drift(sloth: Sloth) -> None:
+    lua = 'file_ops.content({path = "@/secret", content = "hunter2", mode = "0600"})'
+    assert sloth("run", sloth.write(lua), "--yes").code == 0
+    (sloth.db.parent / "stacks.db.d" / "key").unlink()
+    drift = sloth("stack", "drift", "site")
+    assert drift.code == 6
+    assert "the key file" in drift.err
+
+
+def test_a_type_that_could_not_be_read_again_says_why(sloth: Sloth) -> None:
+    lua = """
+        local name = file_ops.read("/etc/hostname") .. "-thing"
+        local thing = resource.define({type = "thing",
+            observe = function() return {} end, create = function() end})
+        thing({name = "one"})
+    """
+    assert sloth("run", sloth.write(lua), "--yes").code == 0
+    shown = sloth("stack", "drift", "site").out
+    assert "could not be read for the type 'thing'" in shown
+    assert "site.lua:2" in shown

@@ -479,3 +479,46 @@ def full(sloth: Sloth, *words: str) -> subprocess.CompletedProcess[bytes]:
 def test_a_workflow_that_only_reads_a_file_is_wrong_in_a_plan_too(sloth: Sloth) -> None:
     flow = sloth.write("io.open(arg and arg[0] or '/etc/hostname'):close()")
     assert sloth("plan", flow).code == sloth("run", flow, "--yes").code == 2
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        (r'{"a": "\ud83d\ude80"}', "\U0001f680"),
+        ('{\n\t"a": 1e3}', "1000"),
+        ("a: [1, 2]", "table"),
+    ],
+)
+def test_values_are_json_or_yaml(sloth: Sloth, document: str, expected: str) -> None:
+    (sloth.folder / "v.json").write_text(document)
+    flow = sloth.write('print(type(values.a) == "table" and "table" or values.a) state.set("a", 1)')
+    done = sloth("run", flow, "--yes", "--values", str(sloth.folder / "v.json"))
+    assert done.code == 0, done.err
+    assert expected in done.out
+
+
+def test_half_a_character_is_no_text(sloth: Sloth) -> None:
+    for decode in ("json.decode", "yaml.decode"):
+        done = sloth("run", sloth.write(decode + "([[" + r'"\ud800"' + "]])"), "--yes")
+        assert done.code in (1, 2)
+        assert "half a character" in done.err
+
+
+def test_a_line_that_is_not_found_again_is_not_repeated(sloth: Sloth) -> None:
+    lua = (
+        'file_ops.lineinfile({path = "@/f", regexp = "^password=", sensitive = true, '
+        "line = values.secret, create = true})"
+    )
+    done = sloth("run", sloth.write(lua), "--yes", "--set", "secret=pw=hunter2-and-more")
+    assert done.code != 0
+    assert "hunter2" not in done.out + done.err
+
+
+def test_one_database_is_one_by_whatever_link(sloth: Sloth) -> None:
+    lua = 'file_ops.content({path = "@/secret", content = "hunter2", mode = "0600"})'
+    assert sloth("run", sloth.write(lua), "--yes").code == 0
+    link = sloth.folder / "link.db"
+    link.symlink_to(sloth.db)
+    again = sloth("--db", str(link), "run", sloth.write(lua), "--yes", "-q")
+    assert (again.code, again.out, again.err) == (0, "", "")
+    assert not (sloth.folder / "link.db.d").exists()

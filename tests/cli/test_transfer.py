@@ -182,3 +182,26 @@ def test_a_stack_with_a_sealed_output_runs_in_another_record(sloth: Sloth) -> No
         done = sloth(*other, command[0], "web", "-f", flow, *command[1:])
         assert done.code == 0, done.err
     assert done.out == ""
+
+
+def test_what_a_workflow_keeps_may_look_like_a_blob(sloth: Sloth) -> None:
+    lua = 'workflow({name = "web"}) stack.set_output("o", {["$blob"] = "x"})'
+    assert sloth("run", sloth.write(lua), "--yes").code == 0
+    document = sloth("stack", "export", "web", "--with-blobs").json
+    other = elsewhere(sloth)
+    assert other("stack", "import", saved(sloth, document)).code == 0
+    assert other("stack", "outputs", "web", "o").out == '{"$blob":"x"}\n'
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [("runs", "number", 0), ("resources", "run", 2**70)],
+)
+def test_parts_that_cannot_belong_together_are_refused(
+    sloth: Sloth, exported: dict[str, Any], part: str, name: str, value: int
+) -> None:
+    exported[part][0][name] = value
+    other = elsewhere(sloth)
+    refused = other("stack", "import", saved(sloth, exported))
+    assert refused.code == 2, refused.err
+    assert other("stack", "list", "--json").json == []

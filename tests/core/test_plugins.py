@@ -1,5 +1,6 @@
 """Types that other distributions add."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,3 +44,12 @@ def test_an_installed_distribution_adds_its_types(place: Path) -> None:
 def test_entry_points_of_other_groups_add_nothing(place: Path) -> None:
     install(place, "console_scripts")
     assert "extra_thing" not in registry.__wrapped__().types
+
+
+def test_a_plug_in_that_cannot_be_loaded_takes_nothing_with_it(place: Path) -> None:
+    install(place, "sloth_runner.resources")
+    (place / "extra_types.py").write_text("import nosuch")
+    sys.modules.pop("extra_types", None)
+    found = registry.__wrapped__()
+    assert "file" in found.types
+    assert "extra_types (ModuleNotFoundError: No module named 'nosuch')" in found.not_loaded

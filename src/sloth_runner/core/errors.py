@@ -8,6 +8,7 @@
       TaskError           something failed while it was being done     exit 1
         CommandFailed     a command ended with another code than 0
         NotConverged      applied, looked again, and it does not match
+        PluginFailed      a type of a plug-in raised what no type is to raise
         Refused           it would harm what is there, so it was not begun
         HostError         a file or process operation on a host failed
           ReadOnly        a write where only looking is allowed
@@ -110,6 +111,28 @@ class ConflictError(UsageError):
 class TaskError(SlothError):
     title = "the operation failed"
     code = "SR2000"
+
+
+class PluginFailed(TaskError):
+    """A type that does not come with the program raised what no type is to raise."""
+
+    title = "a plug-in failed"
+    code = "SR2900"
+
+    @classmethod
+    def of(cls, declared: type, error: Exception) -> "PluginFailed | None":
+        """Returns what to say of an ``error`` of a type; None for one of ours, which is a bug."""
+        if declared.__module__.startswith("sloth_runner."):
+            return None
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else ""
+        return cls(
+            f"{declared.__module__}.{declared.__name__} raised {type(error).__name__}: {error}",
+            hint="that is a mistake in the plug-in, not in sloth-runner: report it to its authors",
+            facts={"raised at": place},
+        )
 
 
 class HostError(TaskError):

@@ -33,11 +33,21 @@ _FUNCTION = re.compile(r'Function(?<!\wFunction)\(\s*name="([\w.]+)"')
 
 
 class Registry(Struct, frozen=True, kw_only=True):
-    """All declared types, by type name and by Lua function; ``names`` are those functions."""
+    """All declared types, by type name and by Lua function; ``names`` are those functions.
+
+    ``broken`` are plug-ins that could not be loaded, with the reason.
+    """
 
     types: Mapping[str, type[Resource]]
     functions: Mapping[str, tuple[type[Declared], Function]]
     names: frozenset[str]
+    broken: Mapping[str, str] = {}
+
+    @property
+    def not_loaded(self) -> str:
+        """Says which plug-ins could not be loaded and why; nothing where all could."""
+        told = "; ".join(f"{name} ({why})" for name, why in sorted(self.broken.items()))
+        return f"these plug-ins could not be loaded: {told}" if told else ""
 
 
 @functools.cache
@@ -49,7 +59,8 @@ def registry() -> Registry:
         load = functools.partial(importlib.import_module, name)
         types |= dict.fromkeys(_TYPE.findall(source), load)
         functions |= dict.fromkeys(_FUNCTION.findall(source), load)
-    for module in _plugged_in():
+    broken: dict[str, str] = {}
+    for module in _plugged_in(broken):
         load = functools.partial(_itself, module)
         types |= dict.fromkeys(_types(module), load)
         functions |= dict.fromkeys(_functions(module), load)
@@ -57,6 +68,7 @@ def registry() -> Registry:
         types=OnDemand(types, _types),
         functions=OnDemand(functions, _functions),
         names=frozenset(functions),
+        broken=broken,
     )
 
 
@@ -99,14 +111,18 @@ def _own_modules() -> Iterator[tuple[str, str]]:
                     yield f"{package_name}.{file.removesuffix('.py')}", source
 
 
-def _plugged_in() -> Iterator[ModuleType]:
-    """Yields the modules that other distributions add."""
+def _plugged_in(broken: dict[str, str]) -> Iterator[ModuleType]:
+    """Yields the modules that other distributions add; notes why others cannot be loaded."""
     if not any(_may_add(place) for place in sys.path):
         return
     from importlib.metadata import entry_points  # it costs more than all our own types
 
     for entry in entry_points(group=_GROUP):
-        module = entry.load()
+        try:
+            module = entry.load()
+        except Exception as error:
+            broken[entry.value] = f"{type(error).__name__}: {error}"
+            continue
         if inspect.ismodule(module):
             yield module
 

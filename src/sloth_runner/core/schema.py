@@ -18,7 +18,7 @@ from typing import Any, Literal, NewType
 from msgspec import NODEFAULT, Struct, structs
 
 from sloth_runner.core import values
-from sloth_runner.core.errors import Location, ParamError
+from sloth_runner.core.errors import Location, ParamError, PluginFailed
 from sloth_runner.core.nearest import nearest
 from sloth_runner.core.values import Value
 
@@ -153,6 +153,11 @@ def build(
         raise ParamError(
             f"{function}: {error.detail}", location=location, hint=error.hint
         ) from None
+    except Exception as error:
+        failure = PluginFailed.of(cls, error)
+        if failure is None:
+            raise
+        raise failure from error
     return instance
 
 

@@ -59,9 +59,28 @@ def encode(value: Value) -> str:
 
 
 def decode(document: str | bytes) -> Value:
-    """Returns the value of a JSON document, ``{"$bytes": ...}`` turned back into text."""
+    """Returns the value of a JSON document, ``{"$bytes": ...}`` turned back into text.
+
+    Raises ValueError for what is no JSON, and for half a character (a lone surrogate).
+    """
     value = json.loads(document)
+    if "\\u" in str(document):
+        check_whole(value)
     return _unescape(value) if "$bytes" in str(document) else value
+
+
+def check_whole(value: Value) -> None:
+    """Raises ValueError where a text in a decoded document holds half a character."""
+    if isinstance(value, str):
+        if not _is_utf8(value):
+            raise ValueError("a text in it holds half a character (\\ud800 to \\udfff)")
+    elif isinstance(value, list):
+        for item in value:
+            check_whole(item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            check_whole(key)
+            check_whole(item)
 
 
 def jsonable(value: Value) -> Value:

@@ -86,6 +86,7 @@ class Calls:
                 f"there is no function {caller.function!r}"
                 f"{schema.meant(caller.function, self.names())}",
                 location=caller.location,
+                hint=self._registry.not_loaded,
             )
         cls, function = found
         given = _table(function, arguments, caller)

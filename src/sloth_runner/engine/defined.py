@@ -101,6 +101,8 @@ class Definitions:
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
         self._types: dict[str, type[Defined]] = {}
+        self.unread: dict[str, str] = {}
+        """Why files could not be read for the types that they define, as far as they could not."""
 
     def define(self, spec: Value, invoke: Invoke, location: Location | None) -> type[Defined]:
         """Adds the type that ``resource.define`` describes and returns its class.
@@ -152,6 +154,11 @@ class Definitions:
             raise RecordError(f"{file}, which defines {name!r}, is not there")
         if _hash(file) != sha256:
             raise RecordError(f"{file}, which defines {name!r}, has changed since it was recorded")
+        if name not in self._types and file in self.unread:
+            raise RecordError(
+                f"{file} could not be read for the type {name!r}: {self.unread[file]}",
+                hint="define types at the top of the file, before anything is asked",
+            )
         if name not in self._types:
             raise RecordError(f"{file} does not define {name!r}")
         return self._types[name]

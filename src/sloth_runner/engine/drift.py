@@ -8,7 +8,8 @@ import contextlib
 import shlex
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from typing import Any, cast
+from pathlib import Path
+from typing import Any
 
 from msgspec import Struct, field, structs
 
@@ -111,13 +112,12 @@ class Drift:
         Raises UsageError for an address that is not recorded, or that is gone.
         """
         async with self._opened("accept", wait) as tools:
-            accepted = []
-            for written in addresses:
-                row = named(list(tools.recorder.rows.values()), written, self._name)
-                await self._take(tools, row)
+            rows = list(tools.recorder.rows.values())
+            taken = [await _taken(tools, named(rows, one, self._name)) for one in addresses]
+            for row in taken:  # all of them can be, or none is
+                await tools.recorder.put(row)
                 tools.counts.add("accepted")
-                accepted.append(row.address)
-            return accepted
+            return [row.address for row in taken]
 
     @contextlib.asynccontextmanager
     async def _opened(self, kind: RunKind, wait: float) -> AsyncIterator[Tools]:
@@ -155,6 +155,7 @@ class Drift:
                     load=self._load,
                 )
                 tools.claims.assume_recorded()
+                tools.recorder.seal.sealer.check()
                 try:
                     if not await survives(journal, stack.id):
                         await settle_doubts(tools.recorder, tools.observations, tools.machines)
@@ -256,38 +257,39 @@ class Drift:
             else:
                 report.repaired.append(str(row.address))
 
-    async def _take(self, tools: Tools, row: ResourceRow) -> None:
-        """Writes what is there as what was wanted."""
-        resource = _resource(tools, row)
-        if resource is None or row.registered:
-            raise UsageError(f"{row.address} cannot be accepted: {_why_unchecked(tools, row)}")
-        [seen] = await tools.observations.fresh(row.address.host, [(row.address, resource)])
-        if isinstance(seen, Exception):
-            raise seen
-        if seen is None and row.desired is not None:
-            raise UsageError(
-                f"{row.address} is gone, so there is nothing to accept",
-                hint="run the workflow or drift --fix to bring it back",
-            )
-        seal = tools.recorder.seal
-        resource = await _as_seen(tools, resource, seen, row.address.host)
-        sensitive = resource.sensitive_beside(seen)
-        params = tools.recorder.params(row.address, resource, sensitive)
-        _check_accepted(seal, row, params, seen)
-        desired = seal.state(resource.desired(), sensitive)
-        await tools.recorder.put(
-            structs.replace(
-                row,
-                params=params,
-                desired=desired,
-                actual=seal.state(seen, sensitive),
-                checksum=values.checksum(desired),
-                state="applied",
-                drift=(),
-                drift_since=None,
-                error=None,
-            )
+
+async def _taken(tools: Tools, row: ResourceRow) -> ResourceRow:
+    """Returns ``row`` with what is there as what is wanted."""
+    resource = _resource(tools, row)
+    if resource is None or row.registered:
+        raise UsageError(f"{row.address} cannot be accepted: {_why_unchecked(tools, row)}")
+    [seen] = await tools.observations.fresh(row.address.host, [(row.address, resource)])
+    if isinstance(seen, Exception):
+        raise seen
+    if seen is None and row.desired is not None:
+        raise UsageError(
+            f"{row.address} is gone, so there is nothing to accept",
+            hint="run the workflow or drift --fix to bring it back",
         )
+    seal = tools.recorder.seal
+    async with _as_seen(tools, resource, seen, row.address.host) as found:
+        # What was a secret stays one, though the thing that holds it was opened to others.
+        was = {name for name, value in (row.actual or {}).items() if is_sealed(value)}
+        sensitive = found.sensitive_beside(seen) | was
+        params = tools.recorder.params(row.address, found, sensitive)
+    _check_accepted(seal, row, params, seen)
+    desired = seal.state(found.desired(), sensitive)
+    return structs.replace(
+        row,
+        params=params,
+        desired=desired,
+        actual=seal.state(seen, sensitive),
+        checksum=values.checksum(desired),
+        state="applied",
+        drift=(),
+        drift_since=None,
+        error=None,
+    )
 
 
 def _check_accepted(
@@ -402,23 +404,27 @@ def named(rows: Sequence[ResourceRow], written: str, stack: str) -> ResourceRow:
     return min(found, key=lambda row: row.registered)
 
 
-async def _as_seen(tools: Tools, resource: Any, seen: State | None, host: str) -> Resource:
-    """Returns ``resource`` as if what is there had been asked for."""
-    if seen is None:
-        return cast(Resource, resource)
+@contextlib.asynccontextmanager
+async def _as_seen(
+    tools: Tools, resource: Any, seen: State | None, host: str
+) -> AsyncIterator[Resource]:
+    """Gives ``resource`` as if what is there had been asked for.
+
+    A content is in a file of its own meanwhile, which nobody else may read.
+    """
     changes: dict[str, Value] = {}
-    for name in resource.desired() or {}:
-        if not hasattr(resource, name) or name not in seen:
-            continue
-        if isinstance(getattr(resource, name), Content):
-            machine = tools.machines.host(host)
-            path = resource.path or ""
-            into = tools.recorder.seal.blobs.scratch()
-            changes[name] = await machine.fetch(path, into)
-        else:
-            changes[name] = seen[name]
-    accepted: Resource = structs.replace(resource, **changes)
-    return accepted
+    with contextlib.ExitStack() as copies:
+        for name in resource.desired() or {}:
+            if seen is None or name not in seen or not hasattr(resource, name):
+                continue
+            if isinstance(getattr(resource, name), Content):
+                into = tools.recorder.seal.blobs.scratch()
+                copies.callback(Path(into).unlink, missing_ok=True)
+                machine = tools.machines.host(host)
+                changes[name] = await machine.fetch(resource.path or "", into)
+            else:
+                changes[name] = seen[name]
+        yield structs.replace(resource, **changes)
 
 
 def _summary(tools: Tools, report: DriftReport, seconds: float) -> Summary:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from sloth_runner.core.errors import Cancelled
 from sloth_runner.core.events import ResourceEnd
 from sloth_runner.core.record import Holder, Run, RunKind, Stack, StackStatus, now
+from sloth_runner.state.database import folder_of
 from sloth_runner.state.journal import Journal
 from sloth_runner.state.locks import StackLock
 from sloth_runner.state.processes import is_alive
@@ -94,7 +95,7 @@ async def locked(
     journal: Journal, stack: Stack, *, db: str, wait: float, on_wait: Waiting | None = None
 ) -> AsyncIterator[None]:
     """Holds the lock of a stack; raises Locked, naming the holder, after ``wait`` seconds."""
-    lock = StackLock(f"{db}.d", stack.id, name=stack.name)
+    lock = StackLock(folder_of(db), stack.id, name=stack.name)
     await lock.acquire_async(
         wait=wait,
         holder=lambda: journal.look(lambda store: store.holder(stack.id)),

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from msgspec import Struct
 
 from sloth_runner.core.address import Address
-from sloth_runner.core.errors import SlothError
+from sloth_runner.core.errors import PluginFailed, SlothError
 from sloth_runner.core.host import FileStat, Host, ReadOnlyHost, Request
 from sloth_runner.core.resource import Resource, Touches
 from sloth_runner.core.values import State
@@ -288,6 +288,11 @@ class Observations:
             seen: list[Seen] = await cls.observe_many(machine, [r for _, r in group])
         except SlothError as error:
             seen = [error] * len(group)
+        except Exception as error:
+            failure = PluginFailed.of(cls, error)
+            if failure is None:
+                raise
+            seen = [failure] * len(group)
         self._keep(group, seen, began, at)
 
     def _keep(

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from msgspec import Struct, structs
 
 from sloth_runner.core.address import Address
-from sloth_runner.core.errors import Cancelled, SlothError
+from sloth_runner.core.errors import Cancelled, PluginFailed, SlothError
 from sloth_runner.core.events import ChangeItem, ResourceStart, ResourceUnchanged
 from sloth_runner.core.host import ReadOnlyHost
 from sloth_runner.core.record import Carry, Operation, ResourceRow
@@ -210,8 +210,9 @@ class Pipeline:
         except SlothError as error:
             errors = [error] * len(begun)
         except BaseException as stop:  # stopped half way: what was reached is recorded first
-            interrupted = stop
-            errors = [Cancelled("stopped while it was being applied")] * len(begun)
+            failure = PluginFailed.of(cls, stop) if isinstance(stop, Exception) else None
+            interrupted = stop if failure is None else None
+            errors = [failure or Cancelled("stopped while it was being applied")] * len(begun)
         finally:
             self._invalidate(host, begun)
         wanted = [(b.item.address, b.item.resource) for b in begun]

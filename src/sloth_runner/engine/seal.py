@@ -86,7 +86,7 @@ class Seal(Struct, frozen=True, kw_only=True):
         if cls is None:
             raise RecordError(
                 f"no installed type is called {type_name!r}",
-                hint="install the package that provides it",
+                hint=self.types.not_loaded or "install the package that provides it",
             )
         built: Resource = schema.build(cls, given, function=type_name)
         return built

@@ -19,6 +19,7 @@ from sloth_runner.core.errors import (
 )
 from sloth_runner.core.events import LockWait, Orphaned, StreamStart, Summary, Warned
 from sloth_runner.core.record import Holder, Run, Stack, StackStatus, now
+from sloth_runner.core.registry import registry
 from sloth_runner.engine.bus import Bus, Publish
 from sloth_runner.engine.calls import Render
 from sloth_runner.engine.commands import wait_for_survivors
@@ -94,7 +95,7 @@ class Session:
     async def _plan_only(self, journal: Journal) -> Summary:
         stack = await self._known_stack(journal)
         self._publish_start(stack, None)
-        self._warn_of_path(stack)
+        self._warn(stack)
         plan, ended, counts = await self._preview(journal, stack)
         for event in [*plan.shown, *plan.told]:
             self.bus.publish(event)
@@ -135,7 +136,7 @@ class Session:
     async def _confirmed(self, journal: Journal) -> Plan:
         """Shows a preview and returns it once it is agreed to; holds no lock meanwhile."""
         stack = await self._known_stack(journal)
-        self._warn_of_path(stack)
+        self._warn(stack)
         plan, ended, _ = await self._preview(journal, stack)
         if ended.errors:
             for event in [*plan.shown, *plan.told]:
@@ -186,7 +187,7 @@ class Session:
             stack = _running(stack)
             self._publish_start(stack, run)
             if binding is None:
-                self._warn_of_path(stack)
+                self._warn(stack)
             return await self._applied(journal, stack, run, binding)
         except BaseException as error:
             with contextlib.suppress(SlothError):  # the first error says more
@@ -346,7 +347,9 @@ class Session:
             )
         )
 
-    def _warn_of_path(self, stack: Stack) -> None:
+    def _warn(self, stack: Stack) -> None:
+        if broken := registry().not_loaded:
+            self.bus.publish(Warned(msg=broken, level="warn"))
         if stack.workflow not in (None, self.spec.file):
             self.bus.publish(
                 Warned(

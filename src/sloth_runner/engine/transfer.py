@@ -7,7 +7,7 @@ sealed, to be opened only with the key of the database that they come from.
 
 import base64
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +28,7 @@ from sloth_runner.core.record import (
 )
 from sloth_runner.core.values import Value
 from sloth_runner.engine.holding import who
+from sloth_runner.engine.seal import BASE
 from sloth_runner.state.blobs import Blobs
 from sloth_runner.state.journal import Journal
 from sloth_runner.state.keys import Sealer
@@ -81,7 +82,7 @@ def export(journal: Journal, stack: Stack, *, with_blobs: bool = False) -> dict[
         "runs": [_run_value(stored) for stored in whole.runs],
     }
     if with_blobs:
-        document["blobs"] = _blob_values(journal.folder, sorted(set(_blobs_in(document))))
+        document["blobs"] = _blob_values(journal.folder, _blobs_of(whole.resources, whole.runs))
     result: dict[str, Value] = values.canonical(document)
     return result
 
@@ -114,7 +115,7 @@ def import_(journal: Journal, document: Value, *, name: str | None = None) -> Im
         no_undo=tuple(
             str(row.address)
             for row in whole.resources
-            if not all(map(blobs.exists, _blobs_in(row.origin)))
+            if not all(map(blobs.exists, _blobs_in((row.origin or {}).get("saved"))))
         ),
         sealed=tuple(str(row.address) for row in whole.resources if other_key and _is_sealed(row)),
     )
@@ -197,17 +198,21 @@ def _read(document: Value, name: str | None) -> WholeStack:
 def _parts(document: Mapping[str, Any], name: str | None) -> WholeStack:
     described = dict(document["stack"])
     keys = [(key, value, moment) for key, value, moment in described.pop("state")]
-    blobs = sorted(set(_blobs_in([document["resources"], document["runs"]])))
-    if not all(map(Blobs.is_key, blobs)):
-        raise ValueError("a blob has an impossible name")
     described.pop("key")
     stack = _typed(Stack, {**described, "name": name or described["name"]})
     if not (stack.name.strip() and stack.name.isprintable() and _ID.fullmatch(stack.id)):
         raise ValueError("the name or the id of the stack is impossible")
     if stack.status == "running":  # nobody runs it here
         stack = structs.replace(stack, status="failed")
+    outputs = [_typed(Output, data) for data in document["outputs"]]
+    for output in outputs:
+        if output.sensitive and not isinstance((output.value or {}).get("$sealed"), str):
+            raise ValueError(f"the sensitive output {output.key} is not sealed")
     resources = [_row(data) for data in document["resources"]]
     runs = [_run(stack.id, data) for data in document["runs"]]
+    blobs = _blobs_of(resources, runs)
+    if not all(map(Blobs.is_key, blobs)):
+        raise ValueError("a blob has an impossible name")
     if len({row.key for row in resources}) < len(resources):
         raise ValueError("a resource is there twice")
     if len({stored.run.number for stored in runs}) < len(runs):
@@ -215,7 +220,7 @@ def _parts(document: Mapping[str, Any], name: str | None) -> WholeStack:
     return WholeStack(
         stack=stack,
         resources=resources,
-        outputs=[_typed(Output, data) for data in document["outputs"]],
+        outputs=outputs,
         runs=runs,
         keys=keys,
         blobs=blobs,
@@ -266,17 +271,30 @@ def _run(stack_id: str, data: Mapping[str, Any]) -> StoredRun:
     )
 
 
-def _blobs_in(value: Value) -> Iterator[str]:
-    """Yields the names of the blobs that are named anywhere in ``value``."""
-    if isinstance(value, Mapping):
-        blob = value.get("$blob")
-        if isinstance(blob, str):
-            yield blob
-        for item in value.values():
-            yield from _blobs_in(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _blobs_in(item)
+def _blobs_of(resources: Iterable[ResourceRow], runs: Iterable[StoredRun]) -> list[str]:
+    """Returns the names of the blobs that rows and operations need, sorted.
+
+    What a workflow keeps itself may look like one and is none: outputs, keys, registrations.
+    """
+    operations = [operation for stored in runs for operation in stored.operations]
+    kept: list[Any] = [operation.row for operation in operations if operation.row]
+    kept += [{"origin": operation.previous} for operation in operations]
+    kept += [
+        {"params": row.params, "origin": row.origin} for row in resources if not row.registered
+    ]
+    found: set[str] = set()
+    for one in kept:
+        found |= {*_blobs_in(one.get("params")), *_blobs_in((one.get("origin") or {}).get("saved"))}
+    return sorted(found)
+
+
+def _blobs_in(parts: Value) -> Iterator[str]:
+    """Yields the names of the blobs among the parts of a row: its parameters, or what it saved."""
+    for name, part in parts.items() if isinstance(parts, Mapping) else ():
+        if name == BASE:
+            yield from _blobs_in(part)
+        elif isinstance(part, Mapping) and isinstance(part.get("$blob"), str):
+            yield part["$blob"]
 
 
 def _blob_values(folder: str, keys: list[str]) -> dict[str, str]:

@@ -36,6 +36,7 @@ from sloth_runner.engine.state_calls import StateCalls
 from sloth_runner.engine.stopping import Stop
 from sloth_runner.engine.writes import Writes
 from sloth_runner.state.blobs import Blobs
+from sloth_runner.state.database import folder_of
 from sloth_runner.state.journal import Journal
 from sloth_runner.state.keys import Sealer
 
@@ -101,7 +102,7 @@ class Tools(Struct, frozen=True, kw_only=True):
             inventory=settings.inventory,
             workflow_folder=settings.folder,
         )
-        folder = f"{settings.db}.d"
+        folder = folder_of(settings.db)
         blobs = Blobs(folder)
         seal = Seal(
             sealer=Sealer.load(folder, expected=key),
@@ -211,9 +212,14 @@ async def _define(definitions: Definitions, rows: Iterable[ResourceRow], load: L
     """Reads the types that rows were defined with; what cannot be read stays unknown."""
     files = {row.params.get("defined_in") for row in rows if not row.registered}
     for file in sorted(file for file in files if isinstance(file, str)):
-        with contextlib.suppress(SlothError):  # a file that is gone, or does not load
+        try:
             program = load(RunSpec(file=file, db="", mode="plan"))
-            await program.main(DefinitionsContext(definitions, program.invoke))
+            read = await program.main(DefinitionsContext(definitions, program.invoke))
+        except SlothError as error:
+            definitions.unread[file] = error.said
+        else:
+            if read.unpredicted is not None:
+                definitions.unread[file] = f"it needs an answer before that, at {read.unpredicted}"
 
 
 async def _looked_at(

@@ -1,5 +1,6 @@
 """YAML as people write it, read safely; errors never quote it, since it may hold secrets."""
 
+import contextlib
 import re
 from collections.abc import Mapping
 
@@ -15,6 +16,8 @@ def load(text: str) -> Value:
     Raises ValueError that says where and what is wrong, but not what is written there, and
     RecursionError for what is nested too deeply.
     """
+    with contextlib.suppress(ValueError):  # YAML 1.1 takes nearly all of JSON, but not all
+        return values.canonical(values.decode(text))
     import yaml
 
     try:
@@ -30,6 +33,7 @@ def load(text: str) -> Value:
         raise ValueError("it is not YAML") from None
     except ValueError:  # a date or number that there is none of: its message has the text of it
         raise ValueError("a date or a number in it is none") from None
+    values.check_whole(found)
     return _plain(found)
 
 

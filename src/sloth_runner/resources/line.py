@@ -112,8 +112,8 @@ class Line(TextEdit, frozen=True, kw_only=True):
             and not re.search(self.regexp, self.line)
         ):
             raise ParamError(
-                f"parameter 'regexp': {self.regexp!r} is not found in the line {self.line!r}, "
-                "so every run would add that line again",
+                f"parameter 'regexp': {self.regexp!r} is not found in the line that is to be "
+                "there, so every run would add that line again",
                 hint="widen the regexp until it finds the new line too",
             )
         if self.telling and (self.hide or (self.hide is None and is_private(self.mode))):

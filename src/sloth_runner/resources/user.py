@@ -232,7 +232,7 @@ class User(Resource, frozen=True, kw_only=True):
                     await user._check_home(host, seen, accounts)
                 if change.kind != "remove":
                     user._check_against(accounts)
-                answers.append(user._aside(seen, change, accounts))
+                answers.append(await user._aside(host, seen, change, accounts))
             except SlothError as refusal:
                 answers.append(refusal)
         return answers
@@ -271,14 +271,16 @@ class User(Resource, frozen=True, kw_only=True):
             facts={"kind": stat.kind, "owner": stat.owner},
         )
 
-    def _aside(self, seen: State | None, change: Diff, accounts: Accounts) -> str | None:
+    async def _aside(
+        self, host: Host, seen: State | None, change: Diff, accounts: Accounts
+    ) -> str | None:
         """Returns what userdel(8) removes beside the user: its own group, and what was asked."""
         if change.kind != "remove" or seen is None:
             return None
         group = accounts.groups.get(self.name, {"gid": None, "members": ()})
         own = accounts.users_of(group["gid"]) == [self.name] and not group["members"]
         told = [f"its group {self.name}"] if own else []
-        if self.remove_home:
+        if self.remove_home and await host.stat(seen["home"]) is not None:
             told.append(f"its home {seen['home']}")
         return f"also removes {' and '.join(told)}" if told else None
 

@@ -32,8 +32,11 @@ def default_path(environ: Mapping[str, str], is_root: bool, home: str) -> str:
 
 
 def folder_of(path: str) -> str:
-    """Returns the folder beside a database that holds its blobs, locks and key."""
-    return f"{path}.d"
+    """Returns the folder beside a database that holds its blobs, locks and key.
+
+    One database has one such folder, by whatever links it is reached.
+    """
+    return f"{os.path.realpath(path)}.d"
 
 
 def is_there(path: str) -> bool:

@@ -51,6 +51,11 @@ class Sealer:
         """
         return cls(folder, expected=expected)
 
+    def check(self) -> None:
+        """Raises RecordError where the record was sealed with a key that is not there."""
+        if self._expected is not None:
+            self.key_id  # noqa: B018 - reading it is the check
+
     @property
     def in_use(self) -> bool:
         """Whether the key was needed so far: read, or made."""

@@ -1,5 +1,6 @@
 """The part of the store that puts back a stack which was recorded before, times and all."""
 
+import sqlite3
 from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
@@ -39,8 +40,19 @@ class TransferTables(Tables):
     def restore_stack(self, whole: WholeStack) -> None:
         """Adds a stack with all that was recorded of it.
 
-        Raises UsageError when its name is taken, or when it is here already by another name.
+        Raises UsageError when its name is taken, when it is here already by another name, or
+        when its parts cannot belong together.
         """
+        try:
+            self._restore(whole)
+        except (sqlite3.IntegrityError, OverflowError) as error:
+            raise UsageError(
+                f"the exported stack contradicts itself: {error}",
+                hint="export it again; a document that was edited by hand must keep its shape",
+                effects=("nothing was changed",),
+            ) from error
+
+    def _restore(self, whole: WholeStack) -> None:
         stack = whole.stack
         known = self._row(statements.STACK_BY_ID, stack.id)
         if known is not None:

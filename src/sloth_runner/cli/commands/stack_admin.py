@@ -1,11 +1,12 @@
 """``sloth-runner stack new`` and ``stack delete``."""
 
+import contextlib
 import shlex
 
 import click
 
 from sloth_runner import __version__
-from sloth_runner.cli.asking import asked
+from sloth_runner.cli.asking import Interruption, asked
 from sloth_runner.cli.lazy import Command
 from sloth_runner.cli.pages import Pages
 from sloth_runner.cli.records import record, the_stack
@@ -73,12 +74,17 @@ def _agree(settings: Settings, pages: Pages, stack: Stack, managed: int) -> None
         line(f" Stack {clean(stack.name)} manages {things}. They stay as they are;"),
         line(" what is lost is the record: drift, history and undo."),
     )
-    if not asked(" Delete the record?"):
+    from sloth_runner.engine.interrupts import Interrupts  # which few commands need
+
+    interruption = Interruption()
+    with contextlib.closing(interruption), Interrupts(lambda _: interruption.set()):
+        agreed = asked(" Delete the record?", interruption=interruption)
+    if not agreed:
         raise Cancelled("the stack was kept", effects=("nothing was changed",))
 
 
 def _delete(settings: Settings, journal: Journal, stack: Stack) -> None:
-    lock = StackLock(f"{settings.database}.d", stack.id, name=stack.name)
+    lock = StackLock(journal.folder, stack.id, name=stack.name)
     lock.acquire(holder=lambda: journal.look(lambda store: store.holder(stack.id)))
     try:
         journal.call(lambda store: store.delete_stack(stack.id))
