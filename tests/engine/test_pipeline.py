@@ -331,3 +331,18 @@ def test_calls_that_are_wrong_touch_nothing_and_say_so(deployment: Deployment) -
     detail = diagnosis(deployment.run()).detail
     assert "did you mean 'value'" in detail
     assert "expected an absolute path" in detail
+
+
+@pytest.mark.parametrize("fault", ["break", "break looking"])
+def test_a_mistake_of_a_plug_in_is_told_as_its_own(deployment: Deployment, fault: str) -> None:
+    keep(deployment, "a", "b", secret="hunter2-and-more")
+    (deployment.here / "a.fault").write_text(fault)
+    ran = deployment.run()
+    assert (ran.summary.exit, ran.summary.failed) == (1, 1)
+    told = diagnosis(ran)
+    assert told.code == "SR2900"
+    assert "sloth_test_types.Cell raised" in told.detail
+    assert "hunter2" not in str(told)
+    assert told.facts["resource"].endswith("/a")
+    (deployment.here / "a.fault").unlink()
+    assert deployment.run().counts() == {"created": 2}

@@ -2,7 +2,8 @@
 
 ``PATH.fault`` holds one word: ``fail`` (before anything is written), ``half`` (after a part
 of it), ``lie`` (does nothing and says nothing), ``late`` (writes, then fails), ``blind``
-(cannot be observed). ``PATH.log`` gets a line for every apply, destroy or run.
+(cannot be observed), ``break`` or ``break looking`` (raises what no type is to raise).
+``PATH.log`` gets a line for every apply, destroy or run.
 """
 
 from typing import Annotated, Any, Literal
@@ -38,8 +39,11 @@ class Cell(Resource, frozen=True, kw_only=True):
         return Cell(path=self.path, value=self.value, note=note, secret=secret)
 
     async def observe(self, host: Host) -> State | None:
-        if await _fault(host, self.path) == "blind":
+        fault = await _fault(host, self.path)
+        if fault == "blind":
             raise TaskError(f"{self.path} cannot be looked at")
+        if fault == "break looking":
+            raise KeyError(self.path)
         written = await host.read(self.path)
         seen: State | None = None if written is None else decode(written)
         return seen
@@ -48,6 +52,8 @@ class Cell(Resource, frozen=True, kw_only=True):
         fault = await _fault(host, self.path)
         if fault == "fail":
             raise TaskError(f"{self.path} was told to fail")
+        if fault == "break":
+            raise ZeroDivisionError(f"with {self.secret}")
         if fault == "lie":
             return
         await _log(host, self.path, f"apply {self.value}")
