@@ -296,3 +296,16 @@ def test_a_stopped_service_that_ran_and_ended_is_no_drift(host: Machine) -> None
     host.sh("systemctl start nap")
     shown = host.sloth("--db", DB, "stack", "drift", "story", "--json").stdout
     assert json.loads(shown)["drifted"] == []
+
+
+def test_a_part_for_all_units_of_a_prefix_is_read_by_them(host: Machine) -> None:
+    unit = (
+        'systemd.unit({name = "nap-a", content = "[Service]\\nExecStart=/bin/sleep infinity\\n"})'
+    )
+    start = ' systemd.ensure({name = "nap-a", state = "started"})'
+    sloth(host, unit + start)
+    part = 'systemd.unit({name = "nap-.service.d/nice.conf", content = "[Service]\\nNice=4\\n"}) '
+    assert summary(host, part + unit + start)["failed"] == 0
+    assert host.sh("systemctl show -p Nice --value nap-a").stdout == "4\n"
+    assert summary(host, part + unit + start)["changed"] == 0
+    host.sh("systemctl stop nap-a")

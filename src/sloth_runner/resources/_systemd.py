@@ -170,16 +170,16 @@ async def show(host: Host, names: Sequence[str]) -> list[Unit]:
     return units
 
 
-async def instances(host: Host, templates: Sequence[str]) -> list[Unit]:
-    """Returns the instances of templates ("app@.service") that the manager has in memory.
+async def matching(host: Host, patterns: Sequence[str]) -> list[Unit]:
+    """Returns the units of patterns ("app@*.service") that the manager has in memory.
 
     Without --all systemctl(1) leaves out those that do not run.
     """
-    if not templates:
+    if not patterns:
         return []
-    # Patterns, glob(7), in which the backslash of an escaped name would quote.
-    patterns = [name.replace("\\", "\\\\").replace("@.", "@*.") for name in templates]
-    asked = await systemctl(host, "show", "--all", _SHOWN, "--", *patterns)
+    # In a pattern, glob(7), the backslash of an escaped name would quote.
+    quoted = [pattern.replace("\\", "\\\\") for pattern in patterns]
+    asked = await systemctl(host, "show", "--all", _SHOWN, "--", *quoted)
     return parse(asked.stdout)
 
 

@@ -116,6 +116,13 @@ class UnitFile(Resource, frozen=True, kw_only=True):
         return drop_in["unit"] if drop_in else self.name
 
     @property
+    def _concerned(self) -> str:
+        """The unit that the file is about; "app-.service.d" is about "app-*.service"."""
+        stem, _, kind = self.unit.rpartition(".")
+        prefix = self.unit != self.name and stem.endswith("-")
+        return f"{stem}*.{kind}" if prefix else self.unit
+
+    @property
     def path(self) -> str:
         return f"{_FOLDER}/{self.name}"
 
@@ -161,10 +168,12 @@ class UnitFile(Resource, frozen=True, kw_only=True):
         stats = await _files.stats(
             host, [{"path": path, "follow": False, "digest": True} for path in paths]
         )
-        units = await _units(host, [r.unit for r in resources])
+        units = await _units(host, [r._concerned for r in resources])
         overridden = {path for path, stat in zip(paths, stats, strict=True) if stat is not None}
         return [
-            stat if isinstance(stat, HostError) else file._seen(stat, units[file.unit], overridden)
+            stat
+            if isinstance(stat, HostError)
+            else file._seen(stat, units[file._concerned], overridden)
             for file, stat in zip(resources, stats, strict=False)
         ]
 
@@ -247,12 +256,12 @@ class UnitFile(Resource, frozen=True, kw_only=True):
 
     async def _have_read(self, host: Host) -> None:
         """Has the manager reload where it must; raises TaskError for what it cannot read."""
-        units = (await _units(host, [self.unit]))[self.unit]
+        units = (await _units(host, [self._concerned]))[self._concerned]
         loaded = self._loaded(units)
         if loaded is not True:
             # Also what it could not load: that it failed before may be all that was wrong.
             await _systemd.daemon_reload(host)
-            units = (await _units(host, [self.unit]))[self.unit]
+            units = (await _units(host, [self._concerned]))[self._concerned]
             loaded = self._loaded(units)
         if isinstance(loaded, str):
             verify = Command(argv=("systemd-analyze", "verify", self.path))
@@ -275,7 +284,7 @@ class UnitFile(Resource, frozen=True, kw_only=True):
             raise _files.wrong_kind(
                 self.path, described(stat), "the unit file that was managed", "remove it by hand"
             )
-        units = (await _units(host, [self.unit]))[self.unit]
+        units = (await _units(host, [self._concerned]))[self._concerned]
         if self.unit == self.name and not any(others):
             for unit in units:
                 await self._put_down(host, unit)
@@ -283,7 +292,7 @@ class UnitFile(Resource, frozen=True, kw_only=True):
         folder = posixpath.dirname(self.path)
         if folder != _FOLDER and not await _files.names_in(host, folder):
             await host.ask("remove", path=folder)
-        units = (await _units(host, [self.unit]))[self.unit]
+        units = (await _units(host, [self._concerned]))[self._concerned]
         if any(unit.needs_reload or self._is_read_by(unit) for unit in units):
             await _systemd.daemon_reload(host)
 
@@ -312,18 +321,14 @@ class UnitFile(Resource, frozen=True, kw_only=True):
 
 
 async def _units(host: Host, names: Sequence[str]) -> Mapping[str, Sequence[Unit]]:
-    """Returns the units of each name: one, or for a template those of its instances in use."""
-    templates = [name for name in names if "@." in name]
-    plain = [name for name in names if "@." not in name]
+    """Returns the units of each name: one, or for a template or pattern those that are in use."""
+    several = {name: name.replace("@.", "@*.") for name in names if "@." in name or "*" in name}
+    plain = [name for name in names if name not in several]
     found: dict[str, Sequence[Unit]] = {}
     for name, unit in zip(plain, await _systemd.show(host, plain), strict=True):
         found[name] = [unit]
-    instances = await _systemd.instances(host, templates)
-    for name in templates:
-        prefix, _, suffix = name.partition("@")
-        found[name] = [
-            unit
-            for unit in instances
-            if unit.id.startswith(f"{prefix}@") and unit.id.endswith(suffix)
-        ]
+    known = await _systemd.matching(host, list(several.values()))
+    for name, pattern in several.items():
+        before, _, after = pattern.partition("*")
+        found[name] = [u for u in known if u.id.startswith(before) and u.id.endswith(after)]
     return found
