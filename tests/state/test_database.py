@@ -181,6 +181,19 @@ def test_a_file_that_is_just_being_written_is_not_called_damaged(path: Path) -> 
     writing.join()
 
 
+def test_a_record_whose_log_was_half_moved_into_it_is_whole(path: Path, tmp_path: Path) -> None:
+    with Journal.open(str(path)) as journal:
+        for number in range(200):
+            journal.call(lambda s, n=number: s.kv_set("", f"key {n}", "x" * 500))  # type: ignore[misc]
+        files = {name: Path(f"{path}{name}").read_bytes() for name in ("", "-wal")}
+    half = tmp_path / "half.db"  # as kill -9 leaves it: a log, and a part of it in the file
+    whole = path.read_bytes()
+    half.write_bytes(whole[:4096] + files[""][4096:])
+    Path(f"{half}-wal").write_bytes(files["-wal"])
+    with Journal.open(str(half)) as journal:
+        assert journal.look(lambda s: len(s.kv_list("", "key"))) == 200
+
+
 # damage
 
 

@@ -19,6 +19,7 @@ MIGRATIONS = Path(__file__).with_name("migrations")
 
 _FILE = re.compile(r"(\d{4})_(\w+)\.sql")
 _MOVING_SECONDS = 0.3
+_UNTOUCHED = "mode=ro&immutable=1"
 _WAL_LIMIT = 16 * 1024 * 1024  # Bytes to which the log shrinks back after a burst.
 
 
@@ -93,14 +94,18 @@ def _prepare(path: str, *, create: bool) -> None:
 def _check_ours(path: str) -> None:
     """Raises for what is no record of ours, without any trace in it or beside it.
 
-    That look asks for no lock, so it may find the pages that another process is just moving
-    from the log into the file: what it holds against a file must hold for a while.
+    Only where a log (WAL) lies beside it is it opened as usual: the file alone need not be whole
+    then, and may be moving. Otherwise no lock is asked for, so that what this holds against a file
+    that another process is just making must hold for a while.
     """
-    address = f"{Path(path).as_uri()}?mode=ro&immutable=1"
     deadline = time.monotonic() + _MOVING_SECONDS
     while True:
+        how = "mode=ro" if Path(f"{os.path.realpath(path)}-wal").exists() else _UNTOUCHED
+        address = f"{Path(path).as_uri()}?{how}"
         try:
-            with closing(sqlite3.connect(address, uri=True)) as connection:
+            with closing(
+                sqlite3.connect(address, uri=True, timeout=failures.BUSY_SECONDS)
+            ) as connection:
                 _version(connection, path)
         except (sqlite3.DatabaseError, RecordError) as error:
             if not failures.may_pass(error) or time.monotonic() > deadline:
