@@ -187,3 +187,30 @@ def test_a_type_that_could_not_be_read_again_says_why(sloth: Sloth) -> None:
     shown = sloth("stack", "drift", "site").out
     assert "could not be read for the type 'thing'" in shown
     assert "site.lua:2" in shown
+
+
+def test_a_change_that_failed_and_was_dropped_is_not_carried_out_by_fix(sloth: Sloth) -> None:
+    path = sloth.folder / "tree"
+    path.write_text("precious")
+    path.chmod(0o600)
+    broken = 'file_ops.content({path = "@/tree", content = "never written", validate = "false"})'
+    other = 'file_ops.content({path = "@/other", content = "x"})'
+    assert sloth("run", sloth.write(broken), "--yes").code == 1
+    assert sloth("run", sloth.write(other), "--yes").code == 0
+    path.write_text("edited")
+    shown = sloth("stack", "drift", "site", "--fix")
+    assert shown.code == 0
+    assert "never applied" in shown.out
+    assert path.read_text() == "edited"
+
+
+def test_what_is_no_longer_declared_stays_so_when_it_drifts(sloth: Sloth) -> None:
+    both = [f'file_ops.content({{path = "@/{name}", content = "x"}})' for name in "ab"]
+    sloth("run", sloth.write(" ".join(both)), "--yes")
+    sloth("run", sloth.write(both[0]), "--yes")
+    (sloth.folder / "b").write_text("other")
+    assert len(sloth("stack", "drift", "site", "--json").json["drifted"]) == 1
+    sloth("stack", "drift", "site", "--fix")
+    assert (sloth.folder / "b").read_text() == "x"
+    orphans = sloth("stack", "resources", "site", "--state", "orphaned", "--json").json
+    assert [row["name"] for row in orphans] == [f"{sloth.folder}/b"]

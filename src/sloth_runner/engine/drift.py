@@ -176,8 +176,9 @@ class Drift:
             resource = _resource(tools, row)
             if resource is None:
                 report.unchecked.append((str(row.address), _why_unchecked(tools, row)))
-            elif row.state == "failed" and row.last_applied is None:
-                report.unchecked.append((str(row.address), f"never applied: {row.error}"))
+            elif row.error is not None and (row.last_applied is None or row.state == "orphaned"):
+                why = "its last change failed" if row.last_applied else "never applied"
+                report.unchecked.append((str(row.address), f"{why}: {row.error}"))
             else:
                 asked.append((row, resource))
         drifted = []
@@ -203,14 +204,14 @@ class Drift:
         sensitive = resource.sensitive_beside(seen)
         changes = _differences(row, resource, seen, sensitive, tools.recorder.seal)
         failed = row.state == "failed"
+        lasting = row.state if row.state in ("failed", "orphaned") else None
         wanted = resource.desired() if failed else row.actual
         missing = seen is None and wanted is not None
         tools.counts.add("drifted" if changes or missing else "unchanged")
         if not changes and not missing:
             if row.drift or row.state == "drift":
-                state = "failed" if failed else "applied"
                 await tools.recorder.put(
-                    structs.replace(row, state=state, drift=(), drift_since=None)
+                    structs.replace(row, state=lasting or "applied", drift=(), drift_since=None)
                 )
             return False
         since = row.drift_since or now()
@@ -228,7 +229,7 @@ class Drift:
         await tools.recorder.put(
             structs.replace(
                 row,
-                state="failed" if failed else "drift",
+                state=lasting or "drift",
                 drift=change_data(changes),
                 drift_since=since,
             ),
@@ -254,8 +255,11 @@ class Drift:
             [outcome] = await tools.pipeline.ensure(row.address.host, [resource], caller)
             if outcome.error is not None:
                 report.failed.append(outcome.error)
-            else:
-                report.repaired.append(str(row.address))
+                continue
+            report.repaired.append(str(row.address))
+            fixed = tools.recorder.row(row.address)
+            if row.state == "orphaned" and fixed is not None:  # put back, and not declared for that
+                await tools.recorder.put(structs.replace(fixed, state="orphaned", carry=None))
 
 
 async def _taken(tools: Tools, row: ResourceRow) -> ResourceRow:
