@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import socket
+import stat
 import tarfile
 from pathlib import Path
 
@@ -202,10 +204,15 @@ def test_a_fetched_tree_can_be_put_back_as_it_was(host: Host, tmp_path: Path) ->
     assert (tree / "sub/f").stat().st_mtime == 1e9
 
 
-def test_a_tree_with_a_pipe_cannot_be_taken_along(host: Host, tmp_path: Path) -> None:
-    (tmp_path / "d").mkdir()
-    os.mkfifo(tmp_path / "d/pipe")
-    with pytest.raises(HostError) as caught:
-        asyncio.run(host.fetch(str(tmp_path / "d"), str(tmp_path / "into")))
-    assert "pipe" in caught.value.detail
-    assert names_in(tmp_path) == ["d"]
+def test_a_pipe_is_taken_along_and_a_socket_is_not(host: Host, tmp_path: Path) -> None:
+    tree, kept = tmp_path / "d", tmp_path / "kept.tar"
+    tree.mkdir()
+    os.mkfifo(tree / "pipe", 0o640)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tree / "socket"))
+    asyncio.run(host.fetch(str(tree), str(kept)))
+    ask(host, "remove", path=str(tree), tree=True)
+    ask(host, "mkdir", path=str(tree))
+    ask(host, "unpack", path=str(kept), dest=str(tree), preserve=True)
+    assert names_in(tree) == ["pipe"]
+    assert stat.filemode((tree / "pipe").stat().st_mode) == "prw-r-----"

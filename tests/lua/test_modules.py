@@ -204,3 +204,12 @@ def test_a_template_that_lacks_a_name_says_which_line_and_which_names_there_are(
 def test_a_parameter_error_of_a_pure_function_can_be_caught(bench: Bench) -> None:
     bench.main("local ok, err = pcall(json.decode, '{') print(ok, err.code, err.title)")
     assert bench.context.lines == [f"false\t{ParamError.code}\t{ParamError.title}"]
+
+
+@pytest.mark.parametrize(
+    "text", ["a\r\n{{ n }}\r\n", "mix\r\n{{ n }}\nlone\rcr\n", "{% if n %}\r\nx{% endif %}\n"]
+)
+def test_the_line_ends_of_a_template_stay(text: str) -> None:
+    rendered = templates.render(text, {"n": "1\x1c"}, "t")
+    expected = text.replace("{{ n }}", "1\x1c").replace("{% if n %}", "").replace("{% endif %}", "")
+    assert rendered == expected

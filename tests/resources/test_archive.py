@@ -183,3 +183,40 @@ def test_exactly_one_source_is_given() -> None:
         archive(Path("/x"))
     with pytest.raises(ParamError, match="'src'"):
         archive(Path("/x"), archive="/a", src=Content(sha256="", size=0, path="/b"))
+
+
+def test_only_what_differs_is_unpacked_again(packed: Path, dest: Path, local: Bench) -> None:
+    wanted = archive(dest, archive=str(packed))
+    local.converge(wanted)
+    (dest / "app").chmod(0o700)
+    (dest / "app/bin/run").unlink()
+    kept = (dest / os.fsdecode(b"app/data\xff")).stat().st_ino
+    local.converge(wanted)
+    assert (dest / "app/bin/run").exists()
+    assert (dest / os.fsdecode(b"app/data\xff")).stat().st_ino == kept
+    assert oct((dest / "app").stat().st_mode)[-3:] == "700"
+    assert local.changes(wanted) == []
+
+
+def test_a_directory_that_the_archive_does_not_name_keeps_its_owner(
+    here: Path, dest: Path, local: Bench
+) -> None:
+    (dest / "app").mkdir()
+    packed = pack(here / "run.tar", lambda tar: add(tar, "app/run", b"x"), "w")
+    owner = str(os.geteuid() + 4000)
+    wanted = archive(dest, archive=str(packed), owner=owner) if os.geteuid() == 0 else None
+    if wanted is not None:  # only root gives files away
+        local.converge(wanted)
+        assert (dest / "app/run").stat().st_uid == int(owner)
+        assert local.changes(wanted) == []
+
+
+def test_it_is_unpacked_where_a_link_leads(
+    here: Path, packed: Path, dest: Path, local: Bench
+) -> None:
+    (here / "current").symlink_to(dest)
+    wanted = archive(here / "current", archive=str(packed))
+    local.converge(wanted)
+    assert (dest / "app/bin/run").exists()
+    assert (here / "current").is_symlink()
+    assert local.changes(wanted) == []

@@ -25,7 +25,10 @@ class Served(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         type(self).asked += 1
-        self.send_response(200 if self.path == "/tool" else 404)
+        known = self.path == "/tool"
+        if self.path == "/private":
+            known = self.headers["Authorization"] == "Basic Ym9iOnB3QHg="
+        self.send_response(200 if known else 404)
         self.send_header("Content-Length", str(len(BODY)))
         self.end_headers()
         self.wfile.write(BODY)
@@ -125,6 +128,10 @@ def test_a_directory_in_the_way_is_refused_in_the_preview(here: Path, local: Ben
         ("file:///etc/passwd", {}, "only http"),
         ("-oProxyCommand=x", {}, "only http"),
         ("http:///x", {}, "only http"),
+        ("http://[::1/f", {}, "no URL"),
+        ("http://x:abc/f", {}, "no URL"),
+        ("http://x/a b", {}, "neither spaces"),
+        ("http://x/\u00fc", {}, "neither spaces"),
         ("http://x/y", {"sha256": "abc"}, "64 hexadecimal"),
     ],
 )
@@ -136,3 +143,13 @@ def test_wrong_parameters_are_named(url: str, params: dict[str, Any], message: s
 def test_a_url_with_a_password_is_sensitive() -> None:
     assert download("https://me:secret@x/y", "/x").sensitive == {"url"}
     assert download("https://x/y?at=@", "/x").sensitive == frozenset()
+
+
+def test_the_account_of_a_url_is_used_and_never_shown(here: Path, local: Bench, site: str) -> None:
+    private = site.replace("http://", "http://bob:pw%40x@") + "/private"
+    wanted = download(private, here / "tool", sha256=DIGEST)
+    local.converge(wanted)
+    assert (here / "tool").read_bytes() == BODY
+    with pytest.raises(HostError) as caught:
+        local.converge(download(private.replace("pw", "no"), here / "other"))
+    assert "bob" not in str(caught.value)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from resources.bench import Bench, snapshot
-from sloth_runner.core.errors import Refused
+from sloth_runner.core.errors import HostError, Refused
 from sloth_runner.core.schema import build
 from sloth_runner.resources.fetch import Fetch
 
@@ -63,3 +63,26 @@ def test_a_directory_is_no_destination(here: Path, local: Bench) -> None:
     (here / "src").touch()
     with pytest.raises(Refused, match="a directory, not a file"):
         local.preview(fetch(here / "src", here))
+
+
+def test_what_a_link_leads_to_is_fetched(here: Path, local: Bench) -> None:
+    (here / "real").write_text("x")
+    (here / "link").symlink_to("real")
+    wanted = fetch(here / "link", here / "copy")
+    local.preview(wanted)
+    local.converge(wanted)
+    assert (here / "copy").read_text() == "x"
+
+
+@pytest.mark.parametrize("name", ["no/such/copy", "n" * 250])
+def test_a_place_that_cannot_be_written_is_an_error_of_the_host(
+    here: Path, local: Bench, name: str
+) -> None:
+    (here / "src").write_text("x")
+    if len(name) < 250:
+        with pytest.raises(HostError, match="cannot be written"):
+            local.converge(fetch(here / "src", here / name))
+    else:
+        local.converge(fetch(here / "src", here / name))
+        assert (here / name).read_text() == "x"
+    assert [p.name for p in here.iterdir() if ".sloth-" in p.name] == []

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -124,3 +125,18 @@ def test_what_others_may_not_read_is_kept_encrypted(
     make(here / "x")
     unwanted = absence(here / "x", force=True)
     assert bool(unwanted.sensitive_beside(local.observe(unwanted))) == sealed
+
+
+def test_what_is_no_file_goes_too_and_comes_back(here: Path, local: Bench) -> None:
+    tree = here / "tree"
+    tree.mkdir()
+    os.mkfifo(tree / "pipe", 0o640)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tree / "socket"))
+    wanted = absence(tree, force=True)
+    origin = local.converge(wanted)
+    assert not tree.exists()
+    local.revert(wanted, origin)
+    assert [p.name for p in tree.iterdir()] == ["pipe"]
+    assert stat.S_ISFIFO((tree / "pipe").stat().st_mode)
+    assert oct((tree / "pipe").stat().st_mode)[-3:] == "640"

@@ -150,3 +150,17 @@ def test_a_secret_that_a_command_or_an_error_repeats_is_masked(story: Story) -> 
     assert found == set()
     assert "(sensitive)" in told[0].out
     assert "the password is (sensitive)" in told[0].err
+
+
+def test_a_line_in_a_directory_that_makes_it_private_is_refused_in_time(story: Story) -> None:
+    lua = """
+        file_ops.directory({path = HERE .. "/private", recurse = true, mode = "0700",
+            file_mode = "0600"})
+        file_ops.lineinfile({path = HERE .. "/private/env", line = "PASSWORD=hunter2-and-more",
+            create = true})
+    """
+    for done in (story.plan(lua), story.run(lua)):
+        assert done.code != 0
+        assert "would be sensitive" in done.out + done.err
+    assert not (story.here / "private/env").exists()
+    assert b"hunter2" not in story.kept()

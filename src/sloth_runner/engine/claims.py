@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from msgspec import Struct, structs
 
 from sloth_runner.core.address import Address
-from sloth_runner.core.errors import ConflictError
+from sloth_runner.core.errors import ConflictError, ParamError
 from sloth_runner.core.resource import Resource
 from sloth_runner.engine.context import Caller
 
@@ -107,6 +107,7 @@ class Claims:
                 lent = {name: v for name, v in wanted.items() if getattr(resource, name) is None}
                 if lent:
                     resource = structs.replace(resource, **lent)
+                    _check(resource, caller)
         return resource
 
     def _govern(self, address: Address, claim: Claim) -> None:
@@ -160,6 +161,16 @@ def _agree(
                 hint="they would undo each other in every run: give both the same value",
                 effects=("this declaration was not applied",),
             )
+
+
+def _check(resource: Resource, caller: Caller) -> None:
+    """Asks a resource again what it refuses, now that its directory has decided for it."""
+    try:
+        resource.check()
+    except ParamError as error:
+        raise ParamError(
+            f"{caller.function}: {error.detail}", location=caller.location, hint=error.hint
+        ) from None
 
 
 def _wants_the_same(one: Resource, other: Resource) -> bool:

@@ -1,6 +1,7 @@
 """The machine that this program runs on, as a host."""
 
 import asyncio
+import errno
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sloth_runner.core.address import LOCAL
+from sloth_runner.core.errors import HostError
 from sloth_runner.core.host import (
     LOOKING,
     Command,
@@ -150,6 +152,12 @@ class LocalHost(Host):
         except primitives.Refused as refused:
             _discard(into)
             raise error_of(refused.as_dict(), self.name) from None
+        except OSError as error:
+            _discard(into)
+            raise HostError(
+                f"{into} cannot be written: {error.strerror}",
+                errno_name=errno.errorcode.get(error.errno or 0, ""),
+            ) from error
         if kind is None:
             _discard(into)
             return None
@@ -205,4 +213,5 @@ def _awaited(future: Future[T]) -> asyncio.Future[T]:
 
 
 def _discard(path: str) -> None:
-    Path(path).unlink(missing_ok=True)
+    with suppress(OSError):
+        Path(path).unlink(missing_ok=True)

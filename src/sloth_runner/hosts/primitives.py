@@ -1239,9 +1239,12 @@ def _fetched(url: str, timeout: float) -> Iterator[bytes]:
         opener.add_handler(handler())
     deadline = time.monotonic() + timeout
     try:
+        bare, account = _without_account(url)
         request = urllib.request.Request(  # noqa: S310  (the opener knows http and https only)
-            url, headers={"User-Agent": "sloth-runner"}
+            bare, headers={"User-Agent": "sloth-runner"}
         )
+        if account:  # for this host alone, wherever it sends us
+            request.add_unredirected_header("Authorization", account)
         with opener.open(request, timeout=timeout) as response:
             length = response.headers.get("Content-Length")
             received = 0
@@ -1266,6 +1269,21 @@ def _fetched(url: str, timeout: float) -> Iterator[bytes]:
         raise Refused("EREMOTEIO", f"{shown} broke off: {error!r}") from None
     except TimeoutError:
         raise Refused("ETIMEDOUT", f"{shown} did not answer within {timeout:g} s") from None
+
+
+def _without_account(url: str) -> tuple[str, str]:
+    """Returns a URL without its account, and what says so in a header instead (RFC 7617)."""
+    import base64
+    import urllib.parse
+
+    parts = urllib.parse.urlsplit(url)
+    account, at, place = parts.netloc.rpartition("@")
+    if not at:
+        return url, ""
+    name, _, password = account.partition(":")
+    spelled = f"{urllib.parse.unquote(name)}:{urllib.parse.unquote(password)}".encode()
+    header = "Basic " + base64.b64encode(spelled).decode("ascii")
+    return urllib.parse.urlunsplit(parts._replace(netloc=place)), header
 
 
 def _shown_url(url: str) -> str:
@@ -1614,7 +1632,7 @@ def _member(
         if first is None or first["kind"] != "file":
             raise _hostile(member.name, f"is a hard link to {member.linkname!r}, not a member")
         entry = {**first, "name": name, "hardlink": first["name"]}
-    elif not member.isreg():
+    elif not member.isreg() and not (ours and (member.isdev() or member.isfifo())):
         raise _hostile(member.name, "is a device or a named pipe")
     for above in _parents(name):
         over = found.get(above)
@@ -1662,8 +1680,11 @@ def unpack_archive(
     owner: str | None = None,
     group: str | None = None,
     preserve: bool = False,
+    only: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Unpacks a tar archive below the directory ``dest``; returns {"members": how many}.
+
+    With ``only`` these members alone, by their names; the others stay as they are.
 
     The whole archive is checked before anything is written. Each file is made whole or not
     at all, and no link is gone through, neither of the archive nor one that was there
@@ -1681,8 +1702,10 @@ def unpack_archive(
         top = os.open(place.name, _DIRECTORY_FLAGS, dir_fd=place.fd)
         try:
             unpacking = _Unpacking(top, place.path, wanted, preserve)
+            wanting = None if only is None else set(only)
             for member in archive.getmembers():
-                unpacking.make(archive, member)
+                if wanting is None or _member_name(member.name, member.name) in wanting:
+                    unpacking.make(archive, member)
             unpacking.finish()
         except (OSError, Refused) as error:
             refused = _refusal("unpack", dest, error)
@@ -1735,6 +1758,12 @@ class _Unpacking:
             above, _, name = _raw(_member_name(member.linkname, member.name)).rpartition(b"/")
             with self._inside(above) as other:
                 os.link(name, staged, src_dir_fd=other, dst_dir_fd=fd, follow_symlinks=False)
+        elif not member.isreg():
+            uid, gid, mode = self._attributes(member)
+            kind = next(kind for kind, mark in _SPECIAL.items() if mark == member.type)
+            os.mknod(staged, kind | mode, os.makedev(member.devmajor, member.devminor), dir_fd=fd)
+            os.chown(staged, uid, gid, dir_fd=fd, follow_symlinks=False)
+            os.chmod(staged, mode, dir_fd=fd)
         else:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             file = os.open(staged, flags, 0o600, dir_fd=fd)
@@ -1878,6 +1907,10 @@ def _fill(info: Any, seen: os.stat_result) -> None:
     info.mtime = int(seen.st_mtime)
 
 
+# The types of tar members, as tarfile has them, for what is neither file, folder nor link.
+_SPECIAL = {modes.S_IFIFO: b"6", modes.S_IFCHR: b"3", modes.S_IFBLK: b"4"}
+
+
 def _export_entry(archive: Any, tarfile: Any, entry: Entry, first: dict[Any, str]) -> None:
     info, seen = tarfile.TarInfo(_text(entry.relative)), entry.seen
     _fill(info, seen)
@@ -1888,8 +1921,12 @@ def _export_entry(archive: Any, tarfile: Any, entry: Entry, first: dict[Any, str
     elif modes.S_ISDIR(seen.st_mode):
         info.type = tarfile.DIRTYPE
         archive.addfile(info)
+    elif modes.S_ISSOCK(seen.st_mode):
+        return  # nothing but the process that made it could bring it back
     elif not modes.S_ISREG(seen.st_mode):
-        raise Refused("EINVAL", f"{_shown(entry.relative)} in it is a device, a socket or a pipe")
+        info.type = _SPECIAL[modes.S_IFMT(seen.st_mode)]
+        info.devmajor, info.devminor = os.major(seen.st_rdev), os.minor(seen.st_rdev)
+        archive.addfile(info)
     elif (seen.st_dev, seen.st_ino) in first:
         info.type = tarfile.LNKTYPE
         info.linkname = first[seen.st_dev, seen.st_ino]

@@ -12,6 +12,8 @@ LARGEST = 64 * 1024 * 1024
 """Characters that a template may come to, and items that an operation in it may make."""
 
 
+_SPACES = "\x1c\x1d\x1e\x1f\x0b\x0c\x85\u2028\u2029\u2005\u2006\u2008"
+"""Characters that Python's regular expressions take for space, and that hardly anyone writes."""
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _OWN = ("'dict object'", "'list object'", "'str object'", "'int object'", "'float object'")
 
@@ -24,12 +26,14 @@ class TemplateFailed(TaskError):
 def render(text: str, variables: Mapping[str, Value], name: str) -> str:
     """Returns template ``text`` rendered with ``variables``; ``name`` is for messages.
 
-    A final newline stays. Raises TemplateFailed, with the line of the template.
+    Its line ends stay as they are. Raises TemplateFailed, with the line of the template.
     """
     import jinja2
 
+    stand_in = _stand_in(text, variables)
     try:
-        return _joined(_environment().from_string(text).generate(dict(variables)))
+        template = _environment().from_string(text.replace("\r", stand_in))
+        return _joined(template.generate(dict(variables))).replace(stand_in, "\r")
     except jinja2.TemplateSyntaxError as error:
         raise TemplateFailed(
             f"{name}:{error.lineno}: {_told(error.message, text)}", facts={"template": name}
@@ -44,6 +48,18 @@ def render(text: str, variables: Mapping[str, Value], name: str) -> str:
         raise TemplateFailed(
             f"{_place(error, name)}: {_told(str(error), text)}", facts={"template": name}
         ) from None
+
+
+def _stand_in(text: str, variables: Mapping[str, Value]) -> str:
+    """Returns a character for the carriage returns of a template, which Jinja would take away.
+
+    It is one that occurs nowhere else; space to Jinja, as it is in the source.
+    """
+    if "\r" not in text:
+        return "\r"
+    given = str(variables)  # in which such characters stand escaped
+    free = (c for c in _SPACES if c not in text and repr(c)[1:-1] not in given)
+    return next(free, "\r")
 
 
 def _told(message: str | None, text: str) -> str:

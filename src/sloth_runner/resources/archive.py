@@ -120,6 +120,8 @@ class Archive(Resource, frozen=True, kw_only=True):
             return _MISSING
         if (stat.kind == "directory") != (member["kind"] == "directory"):
             return _IN_THE_WAY
+        if member.get("implied"):
+            return None  # it is made where it is missing, and not the archive's beyond that
         wanted = {"kind": member["kind"], **_files.set_only(owner=self.owner, group=self.group)}
         if member["kind"] == "file":
             wanted |= {"sha256": member["sha256"], "mode": _plain_mode(member["mode"])}
@@ -161,12 +163,17 @@ class Archive(Resource, frozen=True, kw_only=True):
         )
 
     async def apply(self, host: Host, change: Diff) -> None:
-        owners = {"owner": self.owner, "group": self.group}
+        how = {
+            "dest": await _files.real_path(host, self.dest),
+            "owner": self.owner,
+            "group": self.group,
+            "only": _wanting(change),
+        }
         if self.src is None:
-            await host.ask("unpack", path=self.archive, dest=self.dest, **owners)
+            await host.ask("unpack", path=self.archive, **how)
             return
         async with _trees.on_host(host, self.src, beside=self.dest) as path:
-            await host.ask("unpack", path=path, dest=self.dest, **owners)
+            await host.ask("unpack", path=path, **how)
 
     async def destroy(self, host: Host) -> None:
         """Removes the archive's files, and its directories where they are empty then."""
@@ -223,10 +230,19 @@ class Archive(Resource, frozen=True, kw_only=True):
             for at, char in enumerate(name)
             if char == "/" and name[:at] not in named
         }
-        return [{"name": name, "kind": "directory"} for name in sorted(above)] + members
+        implied = [{"name": n, "kind": "directory", "implied": True} for n in sorted(above)]
+        return implied + members
 
     def _at(self, member: Member) -> str:
         return f"{self.dest}/{member['name']}".rstrip("/")
+
+
+def _wanting(change: Diff) -> list[str] | None:
+    """Returns the names of the members that are missing or other than they should be; None: all."""
+    [old] = [item.old for item in change.changes if item.property == "members"] or [None]
+    if not isinstance(old, dict):
+        return None
+    return [*old.get(_MISSING, ()), *(name for name, _ in old.get(_CHANGED, ()))]
 
 
 def _noted(stat: FileStat) -> str:

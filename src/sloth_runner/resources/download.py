@@ -61,7 +61,16 @@ class Download(Resource, frozen=True, kw_only=True):
     }
 
     def check(self) -> None:
-        parts = urllib.parse.urlsplit(self.url)
+        try:
+            parts = urllib.parse.urlsplit(self.url)
+            parts.port  # noqa: B018 - it is read when it is asked for
+        except ValueError as error:
+            raise ParamError(f"parameter 'url': it is no URL: {error}") from None
+        if not all(" " < char < "\x7f" for char in self.url):
+            raise ParamError(
+                "parameter 'url': a URL holds neither spaces nor other than ASCII characters",
+                hint="write them as %XX",
+            )
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ParamError(
                 "parameter 'url': only http:// and https:// with a host are downloaded"

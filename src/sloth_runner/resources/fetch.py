@@ -1,5 +1,6 @@
 """A copy, on the controller, of a file of a host."""
 
+import posixpath
 import secrets
 from collections.abc import Hashable
 from typing import Annotated, ClassVar
@@ -109,9 +110,10 @@ class Fetch(Resource, frozen=True, kw_only=True):
             return
         # Fetched beside its place first: the write that follows is atomic, and the old copy
         # stays whole when the host goes away half way.
-        part = f"{self.dest}.{secrets.token_hex(8)}.part"
+        folder, name = posixpath.split(self.dest)
+        part = f"{folder}/.{name[:200]}.sloth-{secrets.token_hex(4)}"
         try:
-            content = await host.fetch(self.src, part)
+            content = await host.fetch(await _files.real_path(host, self.src), part)
             if content is None:
                 raise Refused(f"{self.src} is not there, so there is no file to fetch")
             mode = self.mode or ("0600" if change.kind == "create" else None)
