@@ -79,3 +79,13 @@ def test_all_that_is_named_is_accepted_or_nothing(story: Story) -> None:
     assert story.sloth("stack", "accept", "web", *names).code == 2
     shown = json.loads(story.sloth("stack", "drift", "web", "--json").out)
     assert [one["address"] for one in shown["drifted"]] == [f"local/{names[0]}"]
+
+
+def test_what_a_followed_link_leads_to_is_accepted(story: Story) -> None:
+    (story.here / "real").write_text("a")
+    (story.here / "link").symlink_to("real")
+    story.run('file_ops.content({path = HERE .. "/link", content = "v1", follow = true})')
+    (story.here / "real").write_text("edited")
+    accepted = story.sloth("stack", "accept", "web", f"file:{story.here}/link")
+    assert accepted.code == 0, accepted
+    assert json.loads(story.sloth("stack", "drift", "web", "--json").out)["drifted"] == []

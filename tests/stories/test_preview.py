@@ -273,3 +273,26 @@ def test_without_a_terminal_it_wants_yes(story: Story) -> None:
     done = story.sloth("run", str(story.file))
     assert (done.code, list(story.here.iterdir())) == (2, [])
     assert "--yes" in done.err
+
+
+@pytest.mark.parametrize(("force", "code"), [(False, 1), (True, 0)])
+def test_what_is_too_large_to_be_kept_is_said_before_it_is_removed(
+    story: Story, *, force: bool, code: int
+) -> None:
+    tree = story.here / "tree"
+    tree.mkdir()
+    (tree / "big").write_bytes(bytes(3000))
+    (story.here / "file").write_bytes(bytes(3000))
+    lua = "".join(
+        f'pcall(file_ops.remove, {{path = HERE .. "/{name}", force = {str(force).lower()}}}) '
+        for name in ("tree", "file")
+    )
+    (tree / "big").touch()
+    planned = story.plan(lua, "--max-preimage", "1000")
+    ran = story.run(lua, "--max-preimage", "1000")
+    ends = [[event["outcome"] for event in done.of("resource.end")] for done in (planned, ran)]
+    assert ends[0] == ends[1] == (["removed"] * 2 if force else ["failed"] * 2)
+    if force:
+        told = [event["undo"] for event in planned.of("resource.end")]
+        assert all("cannot be undone" in one for one in told)
+    assert tree.exists() is not force

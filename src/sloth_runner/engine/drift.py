@@ -425,7 +425,8 @@ async def _as_seen(
                 into = tools.recorder.seal.blobs.scratch()
                 copies.callback(Path(into).unlink, missing_ok=True)
                 machine = tools.machines.host(host)
-                changes[name] = await machine.fetch(resource.path or "", into)
+                [path, *_] = resource.saves(seen) or (resource.path or "",)
+                changes[name] = await machine.fetch(path, into)
             else:
                 changes[name] = seen[name]
         yield structs.replace(resource, **changes)

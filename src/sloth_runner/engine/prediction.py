@@ -116,15 +116,22 @@ class Prediction:
             if refusal is not None:
                 outcomes.append(self._refused(item.address, refusal, item.caller))
             else:
-                outcomes.append(await self._planned(item, looking, None))
+                outcomes.append(await self._planned_if_kept(item, looking, None))
         harm = await self._harm(looking, [item for item, _ in following])
         for item, follows in following:
             refusal = harm.get(item.address) or await self._without_parent(item, looking)
             if refusal is not None:
                 outcomes.append(self._refused(item.address, refusal, item.caller))
             else:
-                outcomes.append(await self._planned(item, looking, follows))
+                outcomes.append(await self._planned_if_kept(item, looking, follows))
         return outcomes
+
+    async def _planned_if_kept(self, item: Work, looking: Host, follows: Address | None) -> Outcome:
+        """Plans a change, unless it is refused for what could not be kept of it."""
+        try:
+            return await self._planned(item, looking, follows)
+        except SlothError as error:
+            return self._refused(item.address, error, item.caller)
 
     async def _harm(self, looking: Host, work: Sequence[Work]) -> dict[Address, Refused]:
         """Returns the refusals that hold although something else changes before."""

@@ -9,45 +9,79 @@ from sloth_runner.core.schema import Content
 from sloth_runner.core.values import State
 from sloth_runner.state.blobs import Blobs
 
+RUN_LIMIT = 1024**3
+"""Bytes of pre-images that one run keeps at the most."""
 
-class Preimages(Struct, frozen=True, kw_only=True):
-    """Fetches pre-images of up to ``limit`` bytes into the blob store."""
+_BLOCK = 512
+"""What a tar archive, in which a tree is kept, adds for an entry, and rounds its size up to."""
+
+
+class Preimages(Struct, kw_only=True):
+    """Fetches pre-images into the blob store: ``limit`` bytes of one path, RUN_LIMIT of a run."""
 
     blobs: Blobs
     limit: int
+    kept: int = 0
 
     async def take(self, host: Host, resource: Resource, seen: State | None) -> Origin:
         """Returns what was there before ``resource`` is changed, its bytes safely kept.
 
-        A file above the limit is left out: the preview has said that it cannot be undone.
-        Raises TaskError for a tree above it, which only ``force`` may remove.
+        What is above a limit is left out: the preview has said that it cannot be undone.
+        Raises TaskError where it is to be removed, which only ``force`` may do.
         """
         host = host.controller if resource.on_controller else host
         saved: dict[str, Content | None] = {}
         for path in resource.saves(seen):
             try:
-                saved[path] = await host.fetch(path, self.blobs.scratch(), limit=self.limit)
+                found = await host.fetch(path, self.blobs.scratch(), limit=self._room)
             except HostError as error:
                 if error.errno_name != "EFBIG":
                     raise
-                if seen is not None and resource.desired() is None and not _forced(resource):
-                    raise TaskError(
-                        f"{path} is larger than --max-preimage ({self.limit} bytes), so its "
-                        "removal could not be undone",
-                        hint="say force = true to remove it all the same",
-                    ) from error
+                self._check_forced(resource, seen, path)
+            else:
+                saved[path] = found
+                self.kept += 0 if found is None else found.size
         return Origin(actual=seen, saved=saved)
 
     async def hindrance(self, host: Host, resource: Resource, seen: State | None) -> str | None:
-        """Returns why the change could not be undone, for the preview, or None."""
+        """Returns why the change could not be undone, for the preview, or None.
+
+        Raises TaskError as ``take`` would.
+        """
         if seen is None:
             return None
         host = host.controller if resource.on_controller else host
         for path in resource.saves(seen):
-            stat = await host.stat(path)
-            if stat is not None and stat.kind == "file" and stat.size > self.limit:
-                return f"cannot be undone: {path} has {stat.size} bytes"
+            size = await _size(host, path)
+            if size > self._room:
+                self._check_forced(resource, seen, path)
+                return f"cannot be undone: {path} has {size} bytes"
+            self.kept += size
         return None
+
+    @property
+    def _room(self) -> int:
+        return max(0, min(self.limit, RUN_LIMIT - self.kept))
+
+    def _check_forced(self, resource: Resource, seen: State | None, path: str) -> None:
+        if seen is not None and resource.desired() is None and not _forced(resource):
+            raise TaskError(
+                f"{path} is larger than what is kept (--max-preimage, {self.limit} bytes, and "
+                f"{RUN_LIMIT} in one run), so its removal could not be undone",
+                hint="say force = true to remove it all the same",
+            )
+
+
+async def _size(host: Host, path: str) -> int:
+    """Returns about how many bytes it takes to keep what is at a path."""
+    stat = await host.stat(path)
+    if stat is None:
+        return 0
+    if stat.kind != "directory":
+        return stat.size
+    entries = await host.ask("walk", path=path) or ()
+    sizes = (entry["size"] if entry["kind"] == "file" else 0 for entry in entries)
+    return sum(-(-size // _BLOCK) * _BLOCK + _BLOCK for size in sizes)
 
 
 def _forced(resource: Resource) -> bool:

@@ -1833,7 +1833,7 @@ def export(path: str, write: Callable[[bytes], Any], limit: int | None = None) -
     """Gives ``write`` the bytes of a file, or a directory as a tar archive, in pieces.
 
     Returns "file" or "directory", or None when ``path`` does not exist. A link at the end
-    is refused, in a tree links stay links; sockets and devices in a tree are refused.
+    is refused, in a tree links stay links; sockets in a tree are left out.
     """
     raw = _path(path)
     try:

@@ -44,7 +44,8 @@ class Replace(TextEdit, frozen=True, kw_only=True):
         str,
         Doc(
             "Regular expression (Python's `re`) over the whole text, where `^` and `$` stand for "
-            "the start and end of each line. Windows line endings count as plain ones."
+            "the start and end of each line. Windows line endings count as plain ones "
+            "where every line has them."
         ),
     ]
     replace: Annotated[
