@@ -22,7 +22,7 @@ from sloth_runner.core.schema import Content
 from sloth_runner.core.values import Value
 from sloth_runner.engine.claims import Claims
 from sloth_runner.engine.context import Caller, Outcome
-from sloth_runner.engine.defined import Invoke
+from sloth_runner.engine.defined import Invoke, Render
 from sloth_runner.engine.operations import Operations
 from sloth_runner.engine.pipeline import Pipeline
 from sloth_runner.engine.program import ANNOUNCED, Answer, Unpredictable
@@ -32,8 +32,6 @@ from sloth_runner.engine.state_calls import StateCalls
 from sloth_runner.engine.work import shown_address
 
 BuiltIn = Callable[[Caller, str, Sequence[Value]], Awaitable[Answer]]
-Render = Callable[[str, Mapping[str, Value], str], str]
-"""Renders template text with variables; the third argument is its name for messages."""
 
 
 class Calls:
@@ -135,7 +133,7 @@ class Calls:
         failed = [(o.address, o.error) for o in outcomes if o.error is not None]
         if failed:
             raise _all_of(failed)
-        return Answer(value=_result(outcomes, several=several))
+        return _answer(outcomes, several=several)
 
     async def _ensure(
         self, host: str, resources: Sequence[Resource], caller: Caller
@@ -224,7 +222,7 @@ class Calls:
         [outcome] = await self._ensure(host, [resource], caller)
         if outcome.error is not None:
             raise outcome.error
-        return Answer(value=outcome.as_value())
+        return _answer([outcome], several=False)
 
 
 class TaskContext:
@@ -372,9 +370,17 @@ def _names(names: Value, function: Function, caller: Caller) -> Sequence[Value]:
     )
 
 
-def _result(outcomes: Sequence[Outcome], *, several: bool) -> dict[str, Value]:
-    if not several:
-        return outcomes[0].as_value()
+def _answer(outcomes: Sequence[Outcome], *, several: bool) -> Answer:
+    if several:
+        return Answer(value=_together(outcomes))
+    [outcome] = outcomes
+    if not outcome.partial:
+        return Answer(value=outcome.as_value())
+    why = f"{shown_address(outcome.address)} as it will be"
+    return Answer(value=outcome.as_value(), open="after", why=why)
+
+
+def _together(outcomes: Sequence[Outcome]) -> dict[str, Value]:
     changed = any(outcome.changed for outcome in outcomes)
     return {
         "changed": changed,

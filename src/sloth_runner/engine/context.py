@@ -48,6 +48,8 @@ class Outcome(Struct, frozen=True, kw_only=True):
     after: State | None = None
     error: SlothError | None = None
     follows: Address | None = None
+    partial: bool = False
+    """Of a thing that is still to be made only what is declared is known of ``after``."""
 
     def as_value(self) -> dict[str, Value]:
         """Returns the table that the workflow sees."""

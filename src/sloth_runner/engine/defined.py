@@ -1,5 +1,7 @@
 """``resource.define``: types whose observe, create, update and delete are written in Lua."""
 
+import posixpath
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -10,17 +12,24 @@ from sloth_runner.core import schema, values
 from sloth_runner.core.address import LOCAL, Address
 from sloth_runner.core.diff import Diff
 from sloth_runner.core.errors import Location, ParamError, RecordError, SlothError, TaskError
+from sloth_runner.core.events import ChangeItem
 from sloth_runner.core.host import Host
 from sloth_runner.core.registry import Registry
-from sloth_runner.core.resource import Action, Origin, Query, Resource
-from sloth_runner.core.schema import Doc, shown_value
+from sloth_runner.core.resource import Action, Function, Origin, Query, Resource
+from sloth_runner.core.schema import Content, Doc, shown_value
 from sloth_runner.core.values import State, Value
+from sloth_runner.engine.context import Outcome, status_of
+from sloth_runner.engine.guards import skipped, why_not
 from sloth_runner.engine.program import ANNOUNCED, Answer, Context, reads
 from sloth_runner.engine.temporary import make_temporary
+
+Render = Callable[[str, Mapping[str, Value], str], str]
+"""Renders template text with variables; the third argument is its name for messages."""
 
 Invoke = Callable[[int, Sequence[Value], Context], Awaitable[Value]]
 """Calls a function that the program keeps, by its number, with arguments, in a context."""
 
+_WORD = re.compile(r"[\w.-]+", re.ASCII)
 FUNCTIONS = ("observe", "create", "update", "delete")
 RESERVED = ("name", "state", "delegate_to")
 
@@ -34,6 +43,7 @@ class Definition(Struct, frozen=True, kw_only=True):
     sha256: str
     invoke: Invoke
     registry: Registry
+    render: Render
 
     async def call(self, name: str, host: Host, arguments: Sequence[Value], *, acts: bool) -> Value:
         """Calls one of the functions, its own calls going to ``host``."""
@@ -98,8 +108,9 @@ class Defined(Resource, frozen=True, kw_only=True):
 class Definitions:
     """The defined types of one run, by name."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, render: Render) -> None:
         self.registry = registry
+        self._render = render
         self._types: dict[str, type[Defined]] = {}
         self.unread: dict[str, str] = {}
         """Why files could not be read for the types that they define, as far as they could not."""
@@ -112,9 +123,10 @@ class Definitions:
         if not isinstance(spec, dict):
             raise ParamError("resource.define takes a table", location=location)
         name = spec.get("type")
-        if not isinstance(name, str) or not name or set(name) & set(":/ "):
+        if not isinstance(name, str) or not _WORD.fullmatch(name):
             raise ParamError(
-                f"resource.define: type is a word without ':' and '/', not {shown_value(name)}",
+                "resource.define: type is a word of letters, digits and '_.-', "
+                f"not {shown_value(name)}",
                 location=location,
             )
         if name in self.registry.types:
@@ -140,6 +152,7 @@ class Definitions:
             sha256=_hash(file),
             invoke=invoke,
             registry=self.registry,
+            render=self._render,
         )
         cls = type(f"Defined_{name}", (Defined,), {"type": name, "definition": definition})
         self._types[name] = cls
@@ -172,10 +185,16 @@ class Definitions:
             given = {"name": given}
         if not isinstance(given, dict) or not isinstance(given.get("name"), str):
             raise ParamError(f"{name} takes a table with a name", location=location)
+        state = given.get("state", "present")
+        if state not in ("present", "absent"):
+            raise ParamError(
+                f'{name}: state is "present" or "absent", not {shown_value(state)}',
+                location=location,
+            )
         return cls(
             key=given["name"],
             properties={k: v for k, v in given.items() if k not in RESERVED},
-            state=given.get("state", "present"),
+            state=state,
             defined_in=cls.definition.file,
             defined_hash=cls.definition.sha256,
         )
@@ -229,36 +248,84 @@ class DefinedContext:
         cls, described = found
         given = arguments[0] if arguments else {}
         given = {described.first: given} if isinstance(given, str) else dict(given or {})
-        built: Any = schema.build(
-            cls,
-            given,
-            function=function,
-            location=location,
-            preset=described.preset,
-            rename=described.rename,
-            accepts=described.accepts,
-        )
-        if isinstance(built, Query):
-            return Answer(value=await built.ask(self._host))
-        if isinstance(built, Action) and (self._acts or function == "exec.run"):
-            result = {"changed": True, **await built.run(self._host)}
-            text = result.get("stdout")
-            return Answer(value=result, text=text if isinstance(text, str) else None)
-        if isinstance(built, Resource) and self._acts:
-            return Answer(value=await self._ensure(built))
+        await self._sources(described, given, location)
+        names = given.pop(described.each, None) if described.each else None
+        several = isinstance(names, list)
+        asked = [{**given, described.first: name} for name in names or ()] if several else [given]
+        built: list[Any] = [
+            schema.build(
+                cls,
+                one,
+                function=function,
+                location=location,
+                preset=described.preset,
+                rename=described.rename,
+                accepts=described.accepts,
+            )
+            for one in asked
+        ]
+        if isinstance(built[0], Query):
+            return Answer(value=await built[0].ask(self._host))
+        if isinstance(built[0], Action) and (self._acts or function == "exec.run"):
+            return await self._act(built[0])
+        if isinstance(built[0], Resource) and self._acts:
+            made = [await self._ensure(resource) for resource in built]
+            changed = any(one["changed"] for one in made)
+            return Answer(value={"changed": changed, "results": made} if several else made[0])
         raise self._refused(function, location)
 
-    async def _ensure(self, resource: Resource) -> Value:
-        change = resource.diff(await resource.observe(self._host))
+    async def _sources(
+        self, described: Function, given: dict[str, Value], location: Location | None
+    ) -> None:
+        """Replaces a file of the controller by its content; relative ones lie beside the type."""
+        folder = posixpath.dirname(self._definition.file)
+        for name in described.beside:
+            if isinstance(given.get(name), str):
+                given[name] = posixpath.normpath(posixpath.join(folder, given[name]))
+        if described.source is None or not isinstance(given.get(described.source), str):
+            return
+        path = posixpath.normpath(posixpath.join(folder, given[described.source]))
+        controller = self._host.controller
+        stat = await controller.stat(path, follow=True, digest=True)
+        if stat is None or stat.sha256 is None:
+            raise TaskError(f"{described.name}: {path} is no file", location=location)
+        content: Value = Content(sha256=stat.sha256, size=stat.size, path=path)
+        if described.template:
+            text = await controller.read(path, follow=True) or ""
+            content = self._definition.render(text, given.pop("vars", None) or {}, path)
+        given[described.source] = content
+
+    async def _act(self, action: Action) -> Answer:
+        address = Address(self._host.name, action.type, action.title)
+        reason = await why_not(self._host, action)
+        if reason is not None:
+            return skipped(address, reason)
+        result = {"changed": True, "status": "ran", **await action.run(self._host)}
+        text = result.get("stdout")
+        return Answer(value=result, text=text if isinstance(text, str) else None)
+
+    async def _ensure(self, resource: Resource) -> dict[str, Value]:
+        address = Address(self._host.name, resource.type, resource.name)
+        before = after = await resource.observe(self._host)
+        change = resource.diff(before)
         if change:
             [error] = await type(resource).apply_many(self._host, [(resource, change)])
             if error is not None:
                 raise error
-            left = resource.diff(await resource.observe(self._host))
-            if left:
-                address = Address(self._host.name, resource.type, resource.name)
+            after = await resource.observe(self._host)
+            if resource.diff(after):
                 raise TaskError(f"{address} does not match after it was applied")
-        return {"changed": bool(change)}
+        outcome = Outcome(
+            address=address,
+            status=status_of(change),
+            changed=bool(change),
+            changes=tuple(
+                ChangeItem(path=c.property, old=c.old, new=c.new) for c in change.changes
+            ),
+            before=before,
+            after=after,
+        )
+        return outcome.as_value()
 
     def _refused(self, function: str, location: Location | None) -> SlothError:
         doing = "changes" if self._acts else "observes"

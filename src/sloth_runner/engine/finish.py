@@ -4,7 +4,6 @@ from msgspec import structs
 
 from sloth_runner.core.events import Orphaned
 from sloth_runner.core.record import ResourceRow
-from sloth_runner.engine.program import MAIN
 from sloth_runner.engine.scheduler import Ended
 from sloth_runner.engine.seal import BASE
 from sloth_runner.engine.work import without_host
@@ -33,14 +32,17 @@ def _followed_through(workshop: Workshop, ended: Ended, row: ResourceRow) -> boo
     """Whether everything that should follow the change of ``row`` has succeeded in this run."""
     if row.carry is None:
         return False
-    graph = workshop.scheduler.graph
-    known = row.carry.task in graph.tasks or row.carry.task == MAIN
-    owner = row.carry.task if known else row.task
-    if owner is None or row.claimed_run != workshop.tools.recorder.run.number:
+    recorder, graph = workshop.tools.recorder, workshop.scheduler.graph
+    if row.claimed_run != recorder.run.number:
         return False
-    if ended.outcomes.get(owner) != "ok":
-        return False
-    return all(ended.succeeded(task) for task in graph.dependents(owner))
+    owners = set(recorder.claimants.get(row.key, ()))
+    if row.carry.run == recorder.run.id:  # who made it now, whoever declared it again
+        owners.add(row.carry.task)
+    return bool(owners) and all(
+        ended.outcomes.get(owner) == "ok"
+        and all(ended.succeeded(task) for task in graph.dependents(owner))
+        for owner in owners
+    )
 
 
 async def _drop_refinements(workshop: Workshop, ended: Ended) -> None:

@@ -14,6 +14,7 @@ from sloth_runner.core.record import Operation
 from sloth_runner.core.resource import Action, Query
 from sloth_runner.core.values import Value
 from sloth_runner.engine.context import Caller
+from sloth_runner.engine.guards import skipped, why_not
 from sloth_runner.engine.masking import Mask, secrets_of
 from sloth_runner.engine.pipeline import Pipeline
 from sloth_runner.engine.plan import Plan, planned_action
@@ -49,7 +50,7 @@ class Operations:
             return await self._predict(address, action, caller)
         host = address.host
         machine = self._pipeline.machines.host(host)
-        reason = await self._guarded(machine, action)
+        reason = await why_not(machine, action)
         if reason is not None:
             return await self._skip(address, caller, reason)
         return await self._pipeline.stop.protect(
@@ -64,30 +65,12 @@ class Operations:
             return await self._ask_predicted(host, machine, query, caller)
         return Answer(value=await query.ask(machine))
 
-    async def _guarded(self, machine: Host, action: Action) -> str | None:
-        guard = action.guard
-        if guard.creates and await machine.stat(guard.creates, follow=True) is not None:
-            return f"{guard.creates} exists"
-        return await action.guarded(machine)
-
     async def _skip(self, address: Address, caller: Caller, reason: str) -> Answer:
         event = end_event(address, caller, "skipped", note=reason)
         self._pipeline.counts.add("skipped")
         if self._pipeline.preview is None:
             await self._pipeline.recorder.emit(event)
-        return Answer(
-            value={
-                "changed": False,
-                "status": "skipped",
-                "success": True,
-                "reason": reason,
-                "stdout": "",
-                "stderr": "",
-                "exit_code": 0,
-                "address": str(address),
-            },
-            text="",
-        )
+        return skipped(address, reason)
 
     async def _do(self, address: Address, machine: Host, action: Action, caller: Caller) -> Answer:
         pipeline, began = self._pipeline, time.monotonic()

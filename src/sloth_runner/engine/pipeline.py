@@ -276,7 +276,7 @@ class Pipeline:
         self, address: Address, resource: Resource, seen: State | None, caller: Caller
     ) -> Outcome:
         """Notes a resource that is as it should be, and answers a change that is still owed."""
-        row = self.recorder.row(address)
+        known = row = self.recorder.row(address)
         sensitive = resource.sensitive_beside(seen)
         shown = redacted_state(seen, sensitive)
         if row is not None and self._current(row, resource, seen, sensitive):
@@ -293,8 +293,8 @@ class Pipeline:
                     origin=Origin(actual=seen),
                 )
             )
-        debt = owed(row, caller, run=self.recorder.run.id, tasks=self.tasks)
-        if debt is not None:
+        debt = owed(known, caller, run=self.recorder.run, tasks=self.tasks)
+        if debt is not None and row.carry is not None:
             outcome, event = carried(address, debt, caller, shown, planned=False)
             self.counts.add("carried")
             await self.recorder.emit(event)

@@ -4,6 +4,8 @@ import posixpath
 import time
 from collections.abc import Sequence
 
+from msgspec import structs
+
 from sloth_runner.core import values
 from sloth_runner.core.address import Address
 from sloth_runner.core.errors import HostError, Refused, SlothError
@@ -171,7 +173,7 @@ class Prediction:
     def _unchanged(self, item: Work, tasks: frozenset[str] | None) -> Outcome:
         shown = redacted_state(item.seen, item.sensitive)
         row = self._recorder.row(item.address)
-        debt = owed(row, item.caller, run=self._recorder.run.id, tasks=tasks)
+        debt = owed(row, item.caller, run=self._recorder.run, tasks=tasks)
         if row is not None and not same_wish(row, item.resource):
             debt = None
         made = self._made.get(item.address)
@@ -219,7 +221,8 @@ class Prediction:
             )
         )
         self._overlay.predict(item.address, item.resource, after, made=item.change.kind == "create")
-        return item.outcome(after, changes, follows=follows)
+        outcome = item.outcome(after, changes, follows=follows)
+        return structs.replace(outcome, partial=item.seen is None and after is not None)
 
     def _refused(self, address: Address, error: Exception, caller: Caller) -> Outcome:
         if not isinstance(error, SlothError):

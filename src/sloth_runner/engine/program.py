@@ -27,9 +27,13 @@ In a preview it does it in memory, and is answered what others would have left t
 """
 
 
+LOADING = "rl"
+"""The mode of opening a Lua file to run it: what an action may have done to it is no doubt."""
+
+
 def reads(arguments: Sequence[Value]) -> bool:
     """Whether the arguments of an announced call are those of opening a file only to read it."""
-    return len(arguments) > 1 and str(arguments[1]).strip("b") == "r"
+    return len(arguments) > 1 and str(arguments[1]).strip("b") in ("r", LOADING)
 
 
 class TaskSpec(Struct, frozen=True, kw_only=True):
@@ -67,7 +71,8 @@ class Answer(Struct, frozen=True, kw_only=True):
     ``value`` is the answer; where it is a table, ``text`` (if not None) is what it shows as
     text (``exec.run``: its output), and ``unknown`` names fields that cannot be known in
     this preview; ``why`` says what they depend on. ``unknown == ("*",)``: all of it.
-    With ``spread``, ``value`` is a list whose items are returned one beside the other.
+    With ``spread``, ``value`` is a list whose items are returned one beside the other. ``open``
+    names a field, a table, of which more may be known in the run than stands in it.
     """
 
     value: Value
@@ -75,6 +80,7 @@ class Answer(Struct, frozen=True, kw_only=True):
     unknown: tuple[str, ...] = ()
     why: str = ""
     spread: bool = False
+    open: str = ""
 
 
 LARGE = 4 * 1024 * 1024

@@ -20,7 +20,7 @@ from sloth_runner.core.values import Value, sha256
 from sloth_runner.engine.context import Caller
 from sloth_runner.engine.overlay import PathPrediction, written
 from sloth_runner.engine.pipeline import Pipeline
-from sloth_runner.engine.program import LARGE, Answer, Program, Unpredictable, reads
+from sloth_runner.engine.program import LARGE, LOADING, Answer, Program, Unpredictable, reads
 from sloth_runner.engine.temporary import make_temporary
 from sloth_runner.engine.writes import ABSENT, FILE, Writes
 
@@ -69,7 +69,7 @@ class ProgramFiles:
             if writes:
                 await self._note(path, caller)
             return Answer(value=None)
-        known = await self._known(path, caller, needed=mode[0] == "r")
+        known = await self._known(path, caller, needed=mode[0] == "r" and mode != LOADING)
         if writes:
             kind = None if _temporary(arguments) else (await self._note(path, caller)).kind
             if kind not in (None, "file"):
@@ -99,13 +99,13 @@ class ProgramFiles:
     async def _rename(self, caller: Caller, _host: str, arguments: Sequence[Value]) -> Answer:
         old, new = str(arguments[0]), str(arguments[1])
         await self._resolve(old, new)
-        kind = (await self._note(old, caller)).kind
-        await self._note(new, caller)
+        kinds = [(path, (await self._note(path, caller)).kind) for path in (old, new)]
         if self._pipeline.preview is None:
             return Answer(value=None)
-        if kind not in (None, "file"):
-            what = "a folder" if kind == "directory" else "no plain file"
-            raise Unpredictable(caller.stopped(f"{caller.function} of {old}, {what}"))
+        for path, kind in kinds:
+            if kind not in (None, "file"):
+                what = "a folder" if kind == "directory" else "no plain file"
+                raise Unpredictable(caller.stopped(f"{caller.function} of {path}, {what}"))
         known = await self._known(old, caller, needed=True)
         known["parent"] = await self._is_folder(posixpath.dirname(new))
         self._pipeline.overlay.write(old)

@@ -69,6 +69,8 @@ class Recorder:
         self.rows: dict[tuple[Address, bool], ResourceRow] = {}
         self.bases: Mapping[Address, Resource] = {}
         """What was declared first of the resources that another declaration refined."""
+        self.claimants: dict[tuple[Address, bool], set[str]] = {}
+        """Which tasks of this run declared what an earlier one still owes something."""
         self._key_noted = False
         self._unchanged: dict[int, str] = {}
         self._moved: dict[int, str | None] = {}
@@ -230,6 +232,8 @@ class Recorder:
             )
 
         row = await self.write(save, *published)
+        if row.carry is not None:
+            self.claimants.setdefault(row.key, set()).add(written.caller.task)
         self._keep(row)
         return row
 
@@ -254,6 +258,7 @@ class Recorder:
         if row.location != caller.place:
             self._moved[row.order] = caller.place
         if row.carry is not None:  # the end of the run will ask who claimed it
+            self.claimants.setdefault(row.key, set()).add(caller.task)
             self.rows[row.key] = structs.replace(row, claimed_run=self.run.number, task=caller.task)
         if len(self._unchanged) >= BATCH:
             await self.flush()

@@ -49,7 +49,7 @@ class Registrations:
         old = self.row(address)
         status = await self._status(address, old, checksum, properties)
         debt = (
-            owed(old, caller, run=self._recorder.run.id, tasks=self._pipeline.tasks)
+            owed(old, caller, run=self._recorder.run, tasks=self._pipeline.tasks)
             if status == "unchanged"
             else None
         )
@@ -247,9 +247,9 @@ def observable(
         return None
     params = schema.params_of(cls)
     keys = [param.name for param in params.values() if param.doc.key]
-    given = {keys[0]: address.name} if len(keys) == 1 else {}
-    if CONTENT in params and params[CONTENT].required:
-        given[CONTENT] = ""  # of a file it is not asked unless it is registered
+    given: dict[str, Value] = {}
+    if len(keys) == 1 and keys[0] not in properties:
+        given[keys[0]] = address.name
     for name, value in properties.items():
         if name in params and name not in given:
             value = SPELLINGS.get(value, value) if isinstance(value, str) else value
@@ -257,6 +257,8 @@ def observable(
                 given[name] = params[name].convert(value)
             except schema.WrongValue:
                 continue
+    if CONTENT in params and params[CONTENT].required:
+        given.setdefault(CONTENT, "")  # of a file it is not asked unless it is registered
     try:
         resource: Resource = schema.build(cls, given, function=address.type)
         resource.desired()

@@ -21,9 +21,9 @@ from sloth_runner.core.events import LockWait, Orphaned, StreamStart, Summary, W
 from sloth_runner.core.record import Holder, Run, Stack, StackStatus, now
 from sloth_runner.core.registry import registry
 from sloth_runner.engine.bus import Bus, Publish
-from sloth_runner.engine.calls import Render
 from sloth_runner.engine.commands import wait_for_survivors
 from sloth_runner.engine.context import Counts
+from sloth_runner.engine.defined import Render
 from sloth_runner.engine.diagnostics import diagnose
 from sloth_runner.engine.finish import finish, orphans
 from sloth_runner.engine.holding import begin, ended_by, locked, running, who
@@ -166,7 +166,8 @@ class Session:
             plan.shown.extend(workshop.writes.settle())
         finally:
             await workshop.close()
-        if ended.complete and not ended.errors and stack.workflow == self.spec.file:
+        known = "unknown" not in ended.outcomes.values()
+        if known and ended.complete and not ended.errors and stack.workflow == self.spec.file:
             plan.told.extend(event for _, event in orphans(workshop, ended))
         plan.shown.sort(key=lambda event: plan_order(event, workshop.scheduler.graph.order))
         return plan, ended, workshop.tools.counts
@@ -260,7 +261,7 @@ class Session:
         binding: Plan | None = None,
     ) -> Workshop:
         tools = await Tools.open(
-            settings=Settings.of(self.spec, self._db),
+            settings=Settings.of(self.spec, self._db, self.hooks.render),
             journal=journal,
             stack=stack,
             run=run,

@@ -61,7 +61,10 @@ class StackCalls:
         return Answer(value=self._recorder.stack.name)
 
     async def _get_id(self, caller: Caller, host: str, arguments: Sequence[Value]) -> Answer:
-        return Answer(value=self._recorder.stack.id)
+        made = self._recorder.stack.id
+        if not made:  # in a preview of its first run
+            return Answer(value={}, unknown=("*",), why="the id of a stack that is not made yet")
+        return Answer(value=made)
 
     async def _get_status(self, caller: Caller, host: str, arguments: Sequence[Value]) -> Answer:
         return Answer(value=self._recorder.stack.status)

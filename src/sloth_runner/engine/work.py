@@ -13,7 +13,7 @@ from sloth_runner.core.diff import Change, Diff
 from sloth_runner.core.errors import NotConverged, SecretName, SlothError
 from sloth_runner.core.events import ChangeItem, ResourceEnd
 from sloth_runner.core.host import Host
-from sloth_runner.core.record import Carry, ResourceRow
+from sloth_runner.core.record import Carry, ResourceRow, Run
 from sloth_runner.core.resource import Checked, Resource
 from sloth_runner.core.values import State
 from sloth_runner.engine.context import Caller, Outcome, status_of
@@ -205,21 +205,21 @@ def _forbidden(item: Work, binding: Plan | None) -> SlothError | None:
 
 
 def owed(
-    row: ResourceRow | None, caller: Caller, *, run: str, tasks: frozenset[str] | None
+    row: ResourceRow | None, caller: Caller, *, run: Run, tasks: frozenset[str] | None
 ) -> Carry | None:
     """Returns the change of ``row`` that ``caller`` has still to follow through, or None.
 
-    It is owed to the task that made it, in another attempt than that one; a task that no
-    longer exists (``tasks`` are those that do, None while the body has not ended) counts by
-    whoever calls.
+    It is owed to the task that made it, in another attempt than that one. A task that no
+    longer exists (``tasks`` are those that do, None while the body has not ended), or that
+    has not declared it in this run so far, counts by whoever calls.
     """
     if row is None or row.carry is None:
         return None
     carry = row.carry
     if carry.task == caller.task:
-        return None if (carry.run, carry.attempt) == (run, caller.attempt) else carry
-    gone = tasks is None or carry.task not in tasks
-    return carry if gone and carry.run != run else None
+        return None if (carry.run, carry.attempt) == (run.id, caller.attempt) else carry
+    gone = tasks is None or carry.task not in tasks or row.claimed_run != run.number
+    return carry if gone and carry.run != run.id else None
 
 
 def carried(

@@ -13,11 +13,11 @@ from sloth_runner.core.record import ResourceRow, Run, Stack
 from sloth_runner.core.registry import registry
 from sloth_runner.core.resource import Resource
 from sloth_runner.engine.bus import Bus
-from sloth_runner.engine.calls import Calls, Render
+from sloth_runner.engine.calls import Calls
 from sloth_runner.engine.claims import Claims
 from sloth_runner.engine.commands import Commands
 from sloth_runner.engine.context import Counts
-from sloth_runner.engine.defined import Definitions, DefinitionsContext
+from sloth_runner.engine.defined import Definitions, DefinitionsContext, Render
 from sloth_runner.engine.graph import Graph
 from sloth_runner.engine.machines import Machines
 from sloth_runner.engine.observations import Observations
@@ -47,6 +47,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     """What the tools need to know: where the record is, and how to look (see ``RunSpec``)."""
 
     db: str
+    render: Render
     folder: str = ""
     inventory: str | None = None
     rehash: bool = False
@@ -54,10 +55,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     max_preimage: int = 64 * 1024 * 1024
 
     @classmethod
-    def of(cls, spec: RunSpec, db: str) -> "Settings":
+    def of(cls, spec: RunSpec, db: str, render: Render) -> "Settings":
         """Returns the settings of a run."""
         return cls(
             db=db,
+            render=render,
             folder=posixpath.dirname(spec.file),
             inventory=spec.inventory,
             rehash=spec.rehash,
@@ -108,7 +110,7 @@ class Tools(Struct, frozen=True, kw_only=True):
             sealer=Sealer.load(folder, expected=key),
             blobs=blobs,
             types=registry(),
-            definitions=Definitions(registry()),
+            definitions=Definitions(registry(), settings.render),
             limit=settings.max_preimage,
         )
         recorder = Recorder(journal, stack, run, seal, bus)

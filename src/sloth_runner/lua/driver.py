@@ -290,7 +290,7 @@ class Attempt:
 
 
 def _reply(answer: Answer) -> Reply:
-    if answer.text is None and not answer.unknown and not answer.spread:
+    if answer.text is None and not (answer.unknown or answer.spread or answer.open):
         return (VALUE,) if answer.value is None else (VALUE, codec.encode(answer.value))
     return (
         ANSWER,
@@ -301,6 +301,7 @@ def _reply(answer: Answer) -> Reply:
                 "unknown": list(answer.unknown) or None,
                 "why": answer.why,
                 "spread": answer.spread,
+                "open": answer.open or None,
             }
         ),
     )

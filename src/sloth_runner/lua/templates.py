@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Mapping, Sized
 from typing import Any
 
+from sloth_runner.core import values
 from sloth_runner.core.errors import Location, TaskError
 from sloth_runner.core.values import Value
 
@@ -33,7 +34,14 @@ def render(text: str, variables: Mapping[str, Value], name: str) -> str:
     stand_in = _stand_in(text, variables)
     try:
         template = _environment().from_string(text.replace("\r", stand_in))
-        return _joined(template.generate(dict(variables))).replace(stand_in, "\r")
+        rendered = _joined(template.generate(dict(variables))).replace(stand_in, "\r")
+        values.raw(rendered)
+        return rendered
+    except UnicodeEncodeError:
+        raise TemplateFailed(
+            f"{name}: the text holds half a character (\\ud800 to \\udfff)",
+            facts={"template": name},
+        ) from None
     except jinja2.TemplateSyntaxError as error:
         raise TemplateFailed(
             f"{name}:{error.lineno}: {_told(error.message, text)}", facts={"template": name}

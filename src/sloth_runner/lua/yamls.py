@@ -47,7 +47,9 @@ def _plain(value: Value) -> Value:
     """Returns a YAML value as a canonical one."""
     if isinstance(value, Mapping):
         return {_key(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set):
+    if isinstance(value, set):
+        return [_plain(item) for item in sorted(value, key=str)]
+    if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, bytes):
         return values.text(value)

@@ -23,6 +23,7 @@ from sloth_runner.engine.diagnostics import diagnose
 from sloth_runner.engine.drift import Drift, DriftReport, named
 from sloth_runner.engine.interrupts import Interrupts
 from sloth_runner.engine.workshop import Settings as Looking
+from sloth_runner.lua.templates import render
 from sloth_runner.state.store import Store
 from sloth_runner.views.drift import DriftText, Found
 from sloth_runner.views.moments import ago
@@ -55,7 +56,7 @@ def drift(
         if not isinstance(event, _SILENT) and not settings.json:
             view(event)
 
-    looking = Looking(db=settings.database, rehash=rehash)
+    looking = Looking(db=settings.database, render=render, rehash=rehash)
     began = time.monotonic()
     checking = Drift(looking, name, publish=publish, argv=_argv(), load=loaded, on_stop=Interrupts)
     report = loop.run(checking.check(fix=fix, wait=wait))
@@ -119,7 +120,7 @@ def accept(context: click.Context, name: str, addresses: tuple[str, ...], wait: 
     with record(settings) as journal:
         rows = journal.look(read)
     chosen = [one for written in addresses for one in _matching(written, rows, name)]
-    looking = Looking(db=settings.database)
+    looking = Looking(db=settings.database, render=render)
     checking = Drift(looking, name, publish=lambda _: None, argv=_argv(), load=loaded)
     accepted = loop.run(checking.accept(list(dict.fromkeys(chosen)), wait=wait))
     if settings.json:

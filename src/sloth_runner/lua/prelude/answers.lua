@@ -46,7 +46,7 @@ end
 
 function TRAP.__index(self, key)
   local blank = unknown[self]
-  if blank.all or blank.fields[key] or as_text[key] then stop(blank) end
+  if blank.all or blank.open or blank.fields[key] or as_text[key] then stop(blank) end
 end
 
 function TRAP.__newindex(self, key, value)
@@ -55,9 +55,16 @@ function TRAP.__newindex(self, key, value)
   raw.rawset(self, key, value)
 end
 
--- Returns the value of an answer of Python: { value, text, unknown, why, spread }.
+-- Marks a table in which what is not there may yet be.
+local function leave_open(content, why)
+  unknown[content] = { fields = {}, open = true, why = why }
+  setmetatable(content, TRAP)
+end
+
+-- Returns the value of an answer of Python: { value, text, unknown, why, spread, open }.
 function S.answer(answer)
   local value = answer.value
+  if answer.open then leave_open(value[answer.open], answer.why) end
   if answer.spread then
     local count = rawlen(value)
     for index = 1, count do

@@ -36,7 +36,7 @@ local function announce(name, place, other)
   if S.plan and S.changes and overlay[place] == nil then
     S.stop({ why = name .. " of " .. place .. " where it cannot be asked what is there then" })
   end
-  if name == "io.open" and match(other, "^rb?$") then return nil end
+  if name == "io.open" and match(other, "^r[bl]?$") then return nil end
   S.later("wrote", place)
   if name == "os.rename" then S.later("wrote", other) end
   return nil
@@ -134,6 +134,13 @@ function S.open_in_memory(path, mode)
     overlay[place] = how.body
   end
   return handle(how)
+end
+
+-- Returns the text of a Lua file as this preview sees it; nil if there is none.
+function S.program_text(path)
+  local place = absolute(path)
+  learn(place, announce("io.open", place, "rl"))
+  return content(place)
 end
 
 function S.remove_in_memory(path)

@@ -68,12 +68,23 @@ function S.compile(text, name)
   return why
 end
 
-local function load_file(path, env)
+-- Returns the text of a Lua file, or nil and why not.
+local function text_of(path)
+  if S.plan then
+    local text = S.program_text(path)
+    if text then return text end
+  end
   local file, why = raw.open(path, "rb")
   if not file then return nil, why end
-  local text = file:read("a")
+  local text = not S.plan and file:read("a")
   file:close()
   if not text then return nil, path .. ": cannot be read" end
+  return text
+end
+
+local function load_file(path, env)
+  local text, failure = text_of(path)
+  if not text then return nil, failure end
   local name = path
   if sub(path, 1, #S.folder + 1) == S.folder .. "/" then name = sub(path, #S.folder + 2) end
   return raw.load(source(text), "@" .. name, "t", env)
@@ -113,11 +124,7 @@ local function find_module(name)
   local relative, tried = gsub(name, "%.", "/"), {}
   for _, ending in raw.ipairs({ ".lua", ".sloth", "/init.lua" }) do
     local path = S.folder .. "/" .. relative .. ending
-    local file = raw.open(path, "rb")
-    if file then
-      file:close()
-      return path
-    end
+    if text_of(path) then return path end
     tried[#tried + 1] = relative .. ending
   end
   complain(format("module '%s' not found beside the workflow; looked for %s", name,
