@@ -1,5 +1,7 @@
 """Promise 4: a change is not forgotten, whatever happens between it and what follows from it."""
 
+import json
+
 import pytest
 
 from stories.story import Done, Story
@@ -147,3 +149,39 @@ def test_what_is_carried_is_in_the_preview_with_what_follows_it(story: Story, wh
     assert planned.counts == {"carried": 1, "ran": 1}
     assert story.run().counts == planned.counts
     assert story.plan().counts == {"unchanged": 1}
+
+
+def test_a_change_that_moves_into_a_task_is_not_forgotten(story: Story) -> None:
+    body = """
+        local r = file_ops.content({path = HERE .. "/a", content = "x"})
+        if r.changed then exec.run(HERE .. "/restart") end
+    """
+    assert story.run(body).code == 1  # there is nothing to restart with yet
+    (story.here / "restart").write_text("#!/bin/sh\necho restarted >> ${0%/*}/log\n")
+    (story.here / "restart").chmod(0o755)
+    moved = f'task({{name = "t", run = function() {body} end}})'
+    assert story.run(moved).counts == {"ran": 1, "carried": 1}
+    assert story.lines("log") == ["restarted"]
+    assert story.run(moved).counts == {"unchanged": 1}
+
+
+def test_a_change_that_moves_to_another_task_is_not_forgotten(story: Story) -> None:
+    task = 'task({name = "%s", run = function() %s end}) '
+    made = 'local r = file_ops.content({path = HERE .. "/a", content = "x"}) print(r.changed) '
+    assert story.run(task % ("one", made + 'error("broken off")') + task % ("two", "")).code == 1
+    moved = task % ("one", "") + task % ("two", made)
+    assert story.run(moved).counts == {"carried": 1}
+    assert story.run(moved).counts == {"unchanged": 1}
+
+
+def test_a_registered_file_with_content_is_compared_by_it(story: Story) -> None:
+    (story.here / "a").write_text("x\n")
+    lua = """
+        local spec = {type = "file", name = HERE .. "/a", properties = {content = "x\\n"}}
+        print((stack.register_resource(spec)))
+    """
+    assert story.run(lua).of("log")[0]["text"] == "created"
+    assert story.run().of("log")[0]["text"] == "unchanged"
+    assert json.loads(story.sloth("stack", "drift", "web", "--json").out)["drifted"] == []
+    (story.here / "a").write_text("other")
+    assert story.run().of("log")[0]["text"] == "changed"

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from stories.story import Story
+
 NOTE = """
 local note = resource.define({
   type = "note",
@@ -117,3 +119,54 @@ def test_it_is_removed_by_its_own_function(place: Place) -> None:
 def test_a_create_that_does_not_do_it_is_a_failure_that_names_the_property(place: Place) -> None:
     place.file.write_text(place.file.read_text().replace("stdin = properties.text", 'stdin = "x"'))
     place.sloth("run", "site.lua", "--yes", code=1)
+
+
+def test_a_function_of_a_type_calls_as_a_workflow_does(story: Story) -> None:
+    """Guards are asked, files of the controller are read, templates rendered, names counted."""
+    (story.here / "precious").write_text("precious\n")
+    (story.folder / "conf").write_text("the real content\n")
+    (story.folder / "greeting.j2").write_text("hello {{ who }}\n")
+    lua = """
+        local app = resource.define({type = "app",
+            observe = function(n) return file_ops.exists(HERE .. "/" .. n) and {} or nil end,
+            create = function(n)
+                local precious = HERE .. "/precious"
+                exec.run({cmd = "echo lost > " .. precious, creates = precious})
+                exec.run({cmd = "touch " .. HERE .. "/unless", unless = "true"})
+                exec.run({cmd = "touch " .. HERE .. "/onlyif", onlyif = "false"})
+                local copied = file_ops.copy({src = "conf", dest = HERE .. "/" .. n})
+                file_ops.template({src = "greeting.j2", dest = HERE .. "/greeting",
+                    vars = {who = copied.status}})
+                file_ops.directory({path = HERE .. "/d", mode = "0750"})
+            end})
+        app({name = "x"})
+    """
+    ran = story.run(lua)
+    assert ran.code == 0, ran
+    assert (story.here / "precious").read_text() == "precious\n"
+    assert not (story.here / "unless").exists() and not (story.here / "onlyif").exists()
+    assert (story.here / "x").read_text() == "the real content\n"
+    assert (story.here / "greeting").read_text() == "hello created\n"
+    assert story.run().counts == {"unchanged": 1}
+
+
+@pytest.mark.parametrize("given", ['state = "absnt"', "state = 5"])
+def test_a_state_that_there_is_none_of_is_refused(story: Story, given: str) -> None:
+    lua = f"""
+        local app = resource.define({{type = "app", observe = function() end,
+            create = function() exec.run("touch " .. HERE .. "/made") end}})
+        app({{name = "y", {given}}})
+    """
+    ran = story.run(lua)
+    assert ran.code == 2
+    assert not (story.here / "made").exists()
+
+
+@pytest.mark.parametrize("name", [r"\xff", r"a\0b", r"a\nb", "a b"])
+def test_a_type_is_named_by_a_word(story: Story, name: str) -> None:
+    define = f'resource.define({{type = "{name}", observe = print, create = print}})'
+    ran = story.run(
+        f"local ok, why = pcall(function() {define} end) print(ok, why) state.set('a', 1)"
+    )
+    assert ran.code == 0
+    assert "type is a word" in ran.of("log")[0]["text"]

@@ -296,3 +296,96 @@ def test_what_is_too_large_to_be_kept_is_said_before_it_is_removed(
         told = [event["undo"] for event in planned.of("resource.end")]
         assert all("cannot be undone" in one for one in told)
     assert tree.exists() is not force
+
+
+def test_what_cannot_be_predicted_is_not_called_undeclared(story: Story) -> None:
+    lua = """
+        local said = exec.run("cat /etc/debian_version").stdout
+        file_ops.content({path = HERE .. "/a", content = said})
+    """
+    assert story.run(lua).code == 0
+    planned = story.plan()
+    assert (planned.code, planned.summary["orphaned"]) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "reading",
+    [
+        'if r.after.mode == "0644" then exec.run("touch " .. HERE .. "/locked") end',
+        'if r.after.owner ~= "root" then exec.run("touch " .. HERE .. "/open") end',
+        "for name in pairs(r.after) do exec.run('touch ' .. HERE .. '/' .. name) end",
+        "json.encode(r)",
+    ],
+)
+def test_what_a_new_thing_will_be_like_is_not_guessed(story: Story, reading: str) -> None:
+    lua = f'local r = file_ops.content({{path = HERE .. "/a", content = "x"}}) {reading}'
+    planned = story.plan(lua)
+    assert planned.code == 0
+    assert planned.summary["unknown"] == 1
+    ran = story.run()
+    assert ran.code == 0, ran
+
+
+def test_what_is_declared_of_a_new_thing_is_known(story: Story) -> None:
+    lua = """
+        local r = file_ops.content({path = HERE .. "/a", content = "x", mode = "0644"})
+        print(r.changed, r.status, r.after.mode)
+    """
+    planned, ran = story.plan(lua, "-v"), story.run(lua)
+    assert planned.summary["unknown"] == 0
+    assert planned.of("log")[0]["text"] == ran.of("log")[0]["text"]
+
+
+def test_a_workflow_that_asks_for_a_resource_sees_what_it_has_just_made(story: Story) -> None:
+    lua = """
+        file_ops.content({path = HERE .. "/a", content = "x"})
+        if stack.resource_exists("file", HERE .. "/a")
+            and stack.get_resource("file", HERE .. "/a").state == "applied" then
+            exec.run("touch " .. HERE .. "/b")
+        end
+    """
+    planned, ran = story.plan(lua), story.run(lua)
+    assert planned.counts == ran.counts == {"created": 1, "ran": 1}
+
+
+def test_lua_files_are_loaded_as_the_preview_has_written_them(story: Story) -> None:
+    (story.folder / "old.lua").write_text("return 1")
+    lua = f"""
+        local folder = "{story.folder}"
+        local file = io.open(folder .. "/old.lua", "w")
+        file:write("return 2")
+        file:close()
+        file_ops.content({{path = folder .. "/made.lua", content = "return 3"}})
+        exec.run("true")
+        print(dofile(folder .. "/old.lua"), require("made"), require("other"))
+    """
+    (story.folder / "other.lua").write_text("return 4")
+    planned, ran = story.plan(lua, "-v"), story.run(lua)
+    assert planned.code == ran.code == 0, planned
+    assert planned.of("log")[0]["text"] == ran.of("log")[0]["text"] == "2\t3\t4"
+
+
+def test_the_id_of_a_stack_that_is_not_made_yet_is_unknown(story: Story) -> None:
+    lua = 'exec.run("echo " .. stack.get_id() .. " > " .. HERE .. "/id")'
+    assert story.plan(lua).summary["unknown"] == 1
+    assert story.run(lua).code == 0
+    assert story.plan(lua).summary["unknown"] == 0
+
+
+def test_what_is_filled_when_it_is_read_crosses_as_data(story: Story) -> None:
+    lua = """
+        print(json.encode({f = facts}) == json.encode({f = json.decode(json.encode(facts))}))
+        local name = template.render("{{ f.hostname }}", {f = facts})
+        print(name == facts.hostname, next(facts) ~= nil)
+        task({name = "a", run = function() return {x = 1} end})
+        task({name = "b", depends_on = {"a"}, run = function(ctx)
+            print(json.encode(ctx.results))
+            stack.set_output("r", ctx.results)
+        end})
+    """
+    assert [event["text"] for event in story.run(lua).of("log")] == [
+        "true",
+        "true\ttrue",
+        '{"a":{"x":1}}',
+    ]
+    assert story.sloth("stack", "outputs", "web", "r").out == '{"a":{"x":1}}\n'

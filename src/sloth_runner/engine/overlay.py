@@ -83,8 +83,13 @@ class Overlay:
         address = self._paths.get((host, path))
         if address is None or not self._changed_last(address, path):
             return None
-        prediction = self._states[address]
-        if prediction.resource.part_of_file:
+        return self.made(host, path)
+
+    def made(self, host: str, path: str) -> PathPrediction | None:
+        """Returns what a resource would make of the whole of a path, whatever comes after."""
+        address = self._paths.get((host, path))
+        prediction = None if address is None else self._states[address]
+        if prediction is None or prediction.resource.part_of_file:
             return None
         content = getattr(prediction.resource, "content", None)
         known = prediction.state is not None and isinstance(content, Content)

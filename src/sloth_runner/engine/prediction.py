@@ -10,7 +10,7 @@ from sloth_runner.core import values
 from sloth_runner.core.address import Address
 from sloth_runner.core.errors import HostError, Refused, SlothError
 from sloth_runner.core.host import Host, ReadOnlyHost
-from sloth_runner.core.record import Carry
+from sloth_runner.core.record import Carry, ResourceRow, now
 from sloth_runner.core.resource import Resource
 from sloth_runner.core.values import State
 from sloth_runner.engine.context import Caller, Counts, Outcome, status_of
@@ -221,8 +221,35 @@ class Prediction:
             )
         )
         self._overlay.predict(item.address, item.resource, after, made=item.change.kind == "create")
+        self._recorder.suppose(self._foreseen(item, desired, after))
         outcome = item.outcome(after, changes, follows=follows)
         return structs.replace(outcome, partial=item.seen is None and after is not None)
+
+    def _foreseen(self, item: Work, desired: State | None, after: State | None) -> ResourceRow:
+        """Returns the row that the run would write, as far as the workflow may ask for it.
+
+        Parameters are left out: to keep them may take a blob or the key, and a preview writes none.
+        """
+        known, moment = self._recorder.row(item.address), now()
+        return ResourceRow(
+            address=item.address,
+            module=item.caller.module,
+            registered=False,
+            params={},
+            desired=redacted_state(desired, item.sensitive),
+            actual=redacted_state(after, item.sensitive),
+            checksum=values.checksum(desired),
+            state="applied",
+            provenance=known.provenance if known else "created",
+            order=known.order if known else 0,
+            carry=known.carry if known else None,
+            task=item.caller.task,
+            location=item.caller.place,
+            claimed_run=known.claimed_run if known else self._recorder.run.number,
+            run=self._recorder.run.number,
+            created_at=known.created_at if known else moment,
+            last_applied=moment,
+        )
 
     def _refused(self, address: Address, error: Exception, caller: Caller) -> Outcome:
         if not isinstance(error, SlothError):

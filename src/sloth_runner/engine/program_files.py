@@ -69,6 +69,9 @@ class ProgramFiles:
             if writes:
                 await self._note(path, caller)
             return Answer(value=None)
+        made = self._pipeline.overlay.made(LOCAL, path) if mode == LOADING else None
+        if made is not None:
+            return Answer(value=_predicted(made, path, caller, needed=False))
         known = await self._known(path, caller, needed=mode[0] == "r" and mode != LOADING)
         if writes:
             kind = None if _temporary(arguments) else (await self._note(path, caller)).kind

@@ -119,7 +119,8 @@ local function looked(value, what)
   table_needed(value, what)
   local blank = unknown[value]
   if blank then stop(blank) end
-  return proxied[value] or value
+  local lazy = S.lazy[value]
+  return lazy and lazy.gather() or proxied[value] or value
 end
 
 globals.next = function(value, key) return next(looked(value, "next"), key) end
@@ -131,7 +132,8 @@ globals.rawget = function(value, key)
   table_needed(value, "rawget")
   local blank = unknown[value]
   if blank and (blank.all or blank.fields[key]) then stop(blank) end
-  return rawget(proxied[value] or value, key)
+  local lazy = S.lazy[value]
+  return rawget(lazy and lazy.gather() or proxied[value] or value, key)
 end
 globals.rawequal = function(left, right)
   for _, value in raw.ipairs({ left, right }) do
@@ -146,7 +148,7 @@ globals.rawset = function(value, key, item)
   return raw.rawset(value, key, item)
 end
 globals.table.unpack = function(value, from, to)
-  if unknown[value] or proxied[value] then value = looked(value, "unpack") end
+  if unknown[value] or proxied[value] or S.lazy[value] then value = looked(value, "unpack") end
   return table_unpack(value, from, to)
 end
 

@@ -11,6 +11,7 @@ local byte, char, sub, pack, unpack, format =
 local concat, type, next, rawget, rawlen = raw.concat, raw.type, raw.next, raw.rawget, raw.rawlen
 local math_type, tointeger, utf8_len, error = raw.math_type, raw.tointeger, raw.utf8_len, raw.error
 local tostring, setmetatable, huge, rawequal = raw.tostring, raw.setmetatable, raw.huge, raw.rawequal
+local pcall = raw.pcall
 
 local DEPTH = 100
 
@@ -20,7 +21,7 @@ local null = setmetatable({}, {
   __metatable = false,
 })
 local arrays = setmetatable({}, { __mode = "k" })
-local unknown, proxied = S.unknown, S.proxied
+local unknown, proxied, lazy = S.unknown, S.proxied, S.lazy
 
 local FIXED, SHORT, SMALL = {}, {}, {}
 for size = 0, 255 do
@@ -141,6 +142,10 @@ local function put_table(n, value, depth)
   if depth >= DEPTH then refuse(DEPTH, format("is nested deeper than %d", DEPTH)) end
   around[depth] = value
   local content = proxied[value] or value
+  if lazy[value] then
+    content = lazy[value].known()
+    if not content then error({ gather = lazy[value].gather }, 0) end
+  end
   local count = rawlen(content)
   if count > 0 then return put_list(n, content, count, depth) end
   if next(content) ~= nil then return put_map(n, content, depth) end
@@ -196,6 +201,17 @@ local function encode_arguments(with_functions, count, ...)
     n = put(n, given[index], 0)
   end
   return (finish(n))
+end
+
+-- Calls one of the two; what is only filled when it is read is filled, since that cannot be done
+-- while it is encoded. Returns true and their results, or false and what they raised.
+local function encoded(with, ...)
+  local ok, bytes, more = pcall(with, ...)
+  while not ok and type(bytes) == "table" and bytes.gather do
+    bytes.gather()
+    ok, bytes, more = pcall(with, ...)
+  end
+  return ok, bytes, more
 end
 
 local get
@@ -276,7 +292,7 @@ function get(data, at)
 end
 
 S.null, S.arrays = null, arrays
-S.encode, S.encode_arguments = encode, encode_arguments
+S.encode, S.encode_arguments, S.encoded = encode, encode_arguments, encoded
 -- The first byte is as in what `encode` returns; it is not needed in this direction.
 S.decode = function(data)
   if data == nil then return nil end

@@ -4,9 +4,8 @@ local S = ...
 local raw = S.raw
 local globals, type, format, concat, next = raw.globals, raw.type, raw.format, raw.concat, raw.next
 local tostring, select, error, min = raw.tostring, raw.select, raw.error, raw.min
-local setmetatable, rawget, rawset, pcall = raw.setmetatable, raw.rawget, raw.rawset, raw.pcall
+local setmetatable, rawget, rawset = raw.setmetatable, raw.rawget, raw.rawset
 local match, byte, sort = raw.match, raw.byte, raw.sort
-local rawequal = raw.rawequal
 local operate, complain, where = S.operate, S.complain, S.where
 
 local modules = {} -- name of a module -> its table
@@ -89,7 +88,7 @@ end
 
 local function call(name, functions, ...)
   local file, line = where(2)
-  local ok, bytes = pcall(S.encode_arguments, functions, select("#", ...), ...)
+  local ok, bytes = S.encoded(S.encode_arguments, functions, select("#", ...), ...)
   if not ok then
     if type(bytes) == "table" and bytes.not_data then
       local root = match(bytes.not_data, "^it (.*)")
@@ -122,6 +121,7 @@ local function gathered()
   attempt.facts = attempt.facts or call("facts", nil)
   return attempt.facts
 end
+S.lazy[facts] = { known = function() return S.current.attempt.facts end, gather = gathered }
 setmetatable(facts, {
   __index = function(_, key) return gathered()[key] end,
   __pairs = function() return next, gathered(), nil end,
@@ -147,9 +147,8 @@ end
 -- Pure modules: Python does the work, with nothing but the values that it is given.
 
 local function pure(name)
-  return function(first, ...)
-    if rawequal(first, facts) then first = gathered() end -- what is encoded cannot be asked for then
-    local ok, bytes = pcall(S.encode_arguments, nil, select("#", ...) + 1, first, ...)
+  return function(...)
+    local ok, bytes = S.encoded(S.encode_arguments, nil, select("#", ...), ...)
     if not ok then
       if type(bytes) == "table" and bytes.not_data then
         local root = match(bytes.not_data, "^it (.*)")

@@ -37,6 +37,7 @@ local S = {
   large = large,
   unknown = setmetatable({}, { __mode = "k" }), -- table -> what cannot be known of it
   proxied = setmetatable({}, { __mode = "k" }), -- read-only table -> its content
+  lazy = setmetatable({}, { __mode = "k" }),    -- table that is filled when it is read -> how
   functions = {},                               -- number -> function that Python may ask for
   attempts = setmetatable({}, { __mode = "v" }), -- number -> facts of an attempt of a task
   current = nil,                                -- those of the attempt that is running

@@ -3,7 +3,7 @@
 local S = ...
 local raw = S.raw
 local type, next, format, xpcall, error = raw.type, raw.next, raw.format, raw.xpcall, raw.error
-local rawget, pcall, tostring = raw.rawget, raw.pcall, raw.tostring
+local rawget, tostring = raw.rawget, raw.tostring
 local setmetatable = raw.setmetatable
 local complain, operate, kinds, globals = S.complain, S.operate, S.kinds, raw.globals
 
@@ -12,7 +12,7 @@ local kept = {} -- task -> the value it returned, where a preview knows it only 
 
 -- Returns bytes, or raises what is wrong as an error of the calling line.
 local function as_data(what, value, functions)
-  local ok, bytes = pcall(S.encode, value, functions)
+  local ok, bytes = S.encoded(S.encode, value, functions)
   if ok then return bytes end
   if type(bytes) == "table" and bytes.not_data then complain(what .. ": " .. bytes.not_data) end
   error(bytes, 0)
@@ -65,13 +65,14 @@ local function context(info)
     __newindex = function() complain("ctx.results cannot be changed") end,
     __metatable = false,
   })
+  S.lazy[results] = { known = function() return fetched end, gather = all }
   return { host = info.host, attempt = info.attempt, task = info.task, preview = info.preview,
     results = results }
 end
 
 -- Returns the bytes of what a task returned; what is not data is left out, with a warning.
 local function result_bytes(task, value)
-  local ok, bytes, partial = pcall(S.encode, value, nil, true)
+  local ok, bytes, partial = S.encoded(S.encode, value, nil, true)
   if ok then
     if partial then kept[task] = value end
     return bytes
