@@ -7,28 +7,25 @@
 import contextlib
 import shlex
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 from msgspec import Struct, field, structs
 
-from sloth_runner.core import values
 from sloth_runner.core.address import Address
 from sloth_runner.core.diff import Change, Diff
 from sloth_runner.core.errors import Location, SlothError, Unreachable, UsageError
 from sloth_runner.core.events import ChangeItem, ResourceDrift, StreamStart, Summary
 from sloth_runner.core.record import ResourceRow, Run, RunKind, Stack, now
 from sloth_runner.core.resource import Resource
-from sloth_runner.core.schema import Content
 from sloth_runner.core.values import State, Value
+from sloth_runner.engine.accept import resource_of, taken, why_unchecked
 from sloth_runner.engine.bus import Bus, Publish
 from sloth_runner.engine.commands import survives, wait_for_survivors
 from sloth_runner.engine.context import Caller
 from sloth_runner.engine.holding import held
 from sloth_runner.engine.observations import Seen
 from sloth_runner.engine.recover import settle_doubts
-from sloth_runner.engine.registrations import differences, observable
+from sloth_runner.engine.registrations import differences
 from sloth_runner.engine.seal import Seal, change_data, is_sealed, redacted
 from sloth_runner.engine.stopping import OnStop, Stop, stoppable
 from sloth_runner.engine.work import without_host
@@ -113,11 +110,11 @@ class Drift:
         """
         async with self._opened("accept", wait) as tools:
             rows = list(tools.recorder.rows.values())
-            taken = [await _taken(tools, named(rows, one, self._name)) for one in addresses]
-            for row in taken:  # all of them can be, or none is
+            accepted = [await taken(tools, named(rows, one, self._name)) for one in addresses]
+            for row in accepted:  # all of them can be, or none is
                 await tools.recorder.put(row)
                 tools.counts.add("accepted")
-            return [row.address for row in taken]
+            return [row.address for row in accepted]
 
     @contextlib.asynccontextmanager
     async def _opened(self, kind: RunKind, wait: float) -> AsyncIterator[Tools]:
@@ -173,9 +170,9 @@ class Drift:
         """Compares all rows with their machines; returns the rows that drifted."""
         asked: list[tuple[ResourceRow, Resource]] = []
         for row in tools.recorder.rows.values():
-            resource = _resource(tools, row)
+            resource = resource_of(tools, row)
             if resource is None:
-                report.unchecked.append((str(row.address), _why_unchecked(tools, row)))
+                report.unchecked.append((str(row.address), why_unchecked(tools, row)))
             elif row.error is not None and (row.last_applied is None or row.state == "orphaned"):
                 why = "its last change failed" if row.last_applied else "never applied"
                 report.unchecked.append((str(row.address), f"{why}: {row.error}"))
@@ -262,82 +259,6 @@ class Drift:
                 await tools.recorder.put(structs.replace(fixed, state="orphaned", carry=None))
 
 
-async def _taken(tools: Tools, row: ResourceRow) -> ResourceRow:
-    """Returns ``row`` with what is there as what is wanted."""
-    resource = _resource(tools, row)
-    if resource is None or row.registered:
-        raise UsageError(f"{row.address} cannot be accepted: {_why_unchecked(tools, row)}")
-    [seen] = await tools.observations.fresh(row.address.host, [(row.address, resource)])
-    if isinstance(seen, Exception):
-        raise seen
-    if seen is None and row.desired is not None:
-        raise UsageError(
-            f"{row.address} is gone, so there is nothing to accept",
-            hint="run the workflow or drift --fix to bring it back",
-        )
-    seal = tools.recorder.seal
-    async with _as_seen(tools, resource, seen, row.address.host) as found:
-        # What was a secret stays one, though the thing that holds it was opened to others.
-        was = {name for name, value in (row.actual or {}).items() if is_sealed(value)}
-        sensitive = found.sensitive_beside(seen) | was
-        params = tools.recorder.params(row.address, found, sensitive)
-    _check_accepted(seal, row, params, seen)
-    desired = seal.state(found.desired(), sensitive)
-    return structs.replace(
-        row,
-        params=params,
-        desired=desired,
-        actual=seal.state(seen, sensitive),
-        checksum=values.checksum(desired),
-        state="applied",
-        drift=(),
-        drift_since=None,
-        error=None,
-    )
-
-
-def _check_accepted(
-    seal: Seal, row: ResourceRow, params: Mapping[str, Value], seen: State | None
-) -> None:
-    """Raises UsageError unless a row with these parameters would want what is there."""
-    hint = "drift --fix puts back what is recorded, and a run what the workflow declares"
-    try:
-        left = seal.resource(row.address.type, params).diff(seen)
-    except SlothError as error:
-        raise UsageError(
-            f"{row.address} cannot be accepted: what is there could not be declared: "
-            f"{error.detail}",
-            hint=hint,
-        ) from None
-    if left.kind == "remove":
-        raise UsageError(
-            f"{row.address} cannot be accepted: it is declared to be absent, and is there",
-            hint=hint,
-        )
-    if left:
-        names = ", ".join(change.property for change in left.changes)
-        raise UsageError(
-            f"{row.address} cannot be accepted: no parameter takes {names} as it is there",
-            hint=hint,
-        )
-
-
-def _resource(tools: Tools, row: ResourceRow) -> Resource | None:
-    if row.registered:
-        return observable(tools.recorder.seal.types, row.address, row.desired or {})
-    return tools.observations.recorded(row.address)
-
-
-def _why_unchecked(tools: Tools, row: ResourceRow) -> str:
-    if row.registered:
-        return "registered by the workflow: only it can tell"
-    try:
-        tools.recorder.seal.resource(row.address.type, row.params)
-    except SlothError as error:
-        return error.detail
-    return f"no installed type can look at {row.address.type!r} as it was recorded"
-
-
 async def _look(
     tools: Tools, asked: Sequence[tuple[ResourceRow, Resource]]
 ) -> list[tuple[ResourceRow, Resource, Seen]]:
@@ -406,30 +327,6 @@ def named(rows: Sequence[ResourceRow], written: str, stack: str) -> ResourceRow:
             hint=f"sloth-runner stack resources {shlex.quote(stack)} lists what is",
         )
     return min(found, key=lambda row: row.registered)
-
-
-@contextlib.asynccontextmanager
-async def _as_seen(
-    tools: Tools, resource: Any, seen: State | None, host: str
-) -> AsyncIterator[Resource]:
-    """Gives ``resource`` as if what is there had been asked for.
-
-    A content is in a file of its own meanwhile, which nobody else may read.
-    """
-    changes: dict[str, Value] = {}
-    with contextlib.ExitStack() as copies:
-        for name in resource.desired() or {}:
-            if seen is None or name not in seen or not hasattr(resource, name):
-                continue
-            if isinstance(getattr(resource, name), Content):
-                into = tools.recorder.seal.blobs.scratch()
-                copies.callback(Path(into).unlink, missing_ok=True)
-                machine = tools.machines.host(host)
-                [path, *_] = resource.saves(seen) or (resource.path or "",)
-                changes[name] = await machine.fetch(path, into)
-            else:
-                changes[name] = seen[name]
-        yield structs.replace(resource, **changes)
 
 
 def _summary(tools: Tools, report: DriftReport, seconds: float) -> Summary:
