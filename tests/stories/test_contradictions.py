@@ -100,3 +100,24 @@ def test_a_name_and_a_number_of_one_account_are_no_contradiction(story: Story) -
     """
     assert story.run(lua).code == 0
     assert story.run(lua).counts == {"unchanged": 2}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.parametrize(
+    "inner",
+    [
+        'file_ops.symlink({path = HERE .. "/www/current", target = "releases/42"})',
+        'file_ops.lineinfile({path = HERE .. "/www/f", line = "x", create = true})',
+        'file_ops.blockinfile({path = HERE .. "/www/f", block = "x", create = true})',
+    ],
+)
+def test_what_is_made_in_a_recursive_directory_gets_its_owner(story: Story, inner: str) -> None:
+    lua = f"""
+        file_ops.directory({{path = HERE .. "/www", recurse = true, owner = "nobody",
+            group = "nogroup"}})
+        {inner}
+    """
+    assert story.run(lua).counts == {"created": 2}
+    assert story.run().counts == {"unchanged": 2}
+    [made] = (story.here / "www").iterdir()
+    assert made.lstat().st_uid == (story.here / "www").stat().st_uid != 0

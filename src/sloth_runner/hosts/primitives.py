@@ -1351,8 +1351,19 @@ def _make_one(path: str, wanted: Wanted) -> bool:
         return created
 
 
-def make_symlink(names: Names, path: str, target: str, force: bool = False) -> dict[str, Any]:
-    """Makes a symbolic link, replacing another link atomically, and a file only with ``force``."""
+def make_symlink(
+    names: Names,
+    path: str,
+    target: str,
+    force: bool = False,
+    owner: str | None = None,
+    group: str | None = None,
+) -> dict[str, Any]:
+    """Makes a symbolic link, replacing another link atomically, and a file only with ``force``.
+
+    A link that root replaces hands its owner and group on, unless others are given.
+    """
+    wanted = Wanted(names, None, owner, group)
     raw = _raw(target)
     if not raw or b"\0" in raw:
         raise Refused("EINVAL", f"{target!r} cannot be the target of a link")
@@ -1369,6 +1380,11 @@ def make_symlink(names: Names, path: str, target: str, force: bool = False) -> d
         name = _temporary(place.name)
         os.symlink(raw, name, dir_fd=place.fd)
         try:
+            handed_on = old is not None and modes.S_ISLNK(old.st_mode) and os.geteuid() == 0
+            kept = wanted.over(old if handed_on else None, 0)
+            if (kept.uid, kept.gid) != (None, None):
+                uid, gid = (-1 if number is None else number for number in (kept.uid, kept.gid))
+                os.chown(name, uid, gid, dir_fd=place.fd, follow_symlinks=False)
             os.rename(name, place.name, src_dir_fd=place.fd, dst_dir_fd=place.fd)
         except BaseException:
             os.unlink(name, dir_fd=place.fd)

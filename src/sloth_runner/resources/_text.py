@@ -76,9 +76,9 @@ class TextEdit(Resource, frozen=True, kw_only=True):
         return False
 
     @property
-    def new_mode(self) -> str | None:
-        """MAY: the mode of a file that is made."""
-        return None
+    def new_attributes(self) -> Mapping[str, str]:
+        """MAY: mode, owner and group of a file that is made, as far as they are given."""
+        return {}
 
     @property
     def telling(self) -> bool:
@@ -102,7 +102,7 @@ class TextEdit(Resource, frozen=True, kw_only=True):
         return self.sensitive_beside(None)
 
     def sensitive_beside(self, actual: State | None) -> frozenset[str]:
-        private = is_private(self.new_mode) or bool((actual or {}).get(PRIVATE))
+        private = is_private(self.new_attributes.get("mode")) or bool((actual or {}).get(PRIVATE))
         hidden = self.hide or (self.hide is None and private)
         # What is saved is the whole file, of which the rest may be a secret in any case.
         return SAVED | self.shown if hidden else SAVED
@@ -179,8 +179,8 @@ class TextEdit(Resource, frozen=True, kw_only=True):
         before = document.text if document else ""
         after = self.edited(before)
         if document is None or after != before:
-            mode = self.new_mode if document is None else None
-            await self._write(host, after, before=document, mode=mode)
+            new = self.new_attributes if document is None else {}
+            await self._write(host, after, before=document, **new)
 
     async def destroy(self, host: Host) -> None:
         """Takes the managed part out; a file that ``create`` made and that is then empty goes."""
@@ -222,12 +222,12 @@ class TextEdit(Resource, frozen=True, kw_only=True):
         return answer
 
     async def _write(
-        self, host: Host, text: str, *, before: Document | None, mode: str | None = None
+        self, host: Host, text: str, *, before: Document | None, **attributes: str
     ) -> None:
         await host.write(
             self.path,
             Content.of(text),
-            mode=mode,
+            **attributes,
             validate=self.validate,
             backup=self.backup,
             follow=self.follow,

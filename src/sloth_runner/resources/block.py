@@ -5,9 +5,9 @@ from typing import Annotated, ClassVar, Literal
 
 from sloth_runner.core.errors import ParamError, Refused
 from sloth_runner.core.resource import Function, declare
-from sloth_runner.core.schema import Doc, Mode
+from sloth_runner.core.schema import Account, Doc, Mode
 from sloth_runner.core.values import State
-from sloth_runner.resources._files import SAMPLES
+from sloth_runner.resources._files import SAMPLES, set_only
 from sloth_runner.resources._lines import Lines, check_place
 from sloth_runner.resources._text import TextEdit
 
@@ -65,6 +65,8 @@ class Block(TextEdit, frozen=True, kw_only=True):
         False
     )
     mode: Annotated[Mode | None, Doc('Mode of a file that is made. Default: "0644".')] = None
+    owner: Annotated[Account | None, Doc("Owner of a file that is made.")] = None
+    group: Annotated[Account | None, Doc("Group of a file that is made.")] = None
 
     samples: ClassVar = (
         {"path": f"{SAMPLES}/block", "block": "one\ntwo\n"},
@@ -107,8 +109,8 @@ class Block(TextEdit, frozen=True, kw_only=True):
         return self.create
 
     @property
-    def new_mode(self) -> str | None:
-        return self.mode
+    def new_attributes(self) -> Mapping[str, str]:
+        return set_only(mode=self.mode, owner=self.owner, group=self.group)
 
     @property
     def observation_key(self) -> Hashable:

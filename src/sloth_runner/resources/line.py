@@ -6,9 +6,9 @@ from typing import Annotated, ClassVar, Literal
 
 from sloth_runner.core.errors import ParamError
 from sloth_runner.core.resource import Function, declare
-from sloth_runner.core.schema import Doc, Mode
+from sloth_runner.core.schema import Account, Doc, Mode
 from sloth_runner.core.values import State, Value
-from sloth_runner.resources._files import SAMPLES, is_private
+from sloth_runner.resources._files import SAMPLES, is_private, set_only
 from sloth_runner.resources._lines import Lines, check_pattern, check_place
 from sloth_runner.resources._text import TextEdit
 
@@ -70,6 +70,8 @@ class Line(TextEdit, frozen=True, kw_only=True):
         False
     )
     mode: Annotated[Mode | None, Doc('Mode of a file that is made. Default: "0644".')] = None
+    owner: Annotated[Account | None, Doc("Owner of a file that is made.")] = None
+    group: Annotated[Account | None, Doc("Group of a file that is made.")] = None
     id: Annotated[str | None, Doc("Name in the address, instead of the regexp or the line.")] = None
 
     samples: ClassVar = (
@@ -131,8 +133,8 @@ class Line(TextEdit, frozen=True, kw_only=True):
         return self.create
 
     @property
-    def new_mode(self) -> str | None:
-        return self.mode
+    def new_attributes(self) -> Mapping[str, str]:
+        return set_only(mode=self.mode, owner=self.owner, group=self.group)
 
     @property
     def telling(self) -> bool:

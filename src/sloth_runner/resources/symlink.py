@@ -1,13 +1,13 @@
 """A symbolic link."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
 from sloth_runner.core.diff import Diff
 from sloth_runner.core.errors import ParamError, Refused
 from sloth_runner.core.host import FileStat, Host
 from sloth_runner.core.resource import Function, Origin, Resource, declare
-from sloth_runner.core.schema import Doc, Path
+from sloth_runner.core.schema import Account, Doc, Path
 from sloth_runner.core.values import State
 from sloth_runner.resources import _files
 from sloth_runner.resources._files import SAMPLES, described
@@ -35,6 +35,8 @@ class Symlink(Resource, frozen=True, kw_only=True):
     path: Annotated[Path, Doc("Where the link is.", key=True)]
     target: Annotated[str, Doc("What it points to, absolute or from the link's folder.")]
     force: Annotated[bool, Doc("Replace a file that is in the way.")] = False
+    owner: Annotated[Account | None, Doc("Owner of the link itself, by name or number.")] = None
+    group: Annotated[Account | None, Doc("Group of the link itself, by name or number.")] = None
 
     samples: ClassVar = (
         {"path": f"{SAMPLES}/link", "target": "somewhere/else"},
@@ -51,14 +53,14 @@ class Symlink(Resource, frozen=True, kw_only=True):
         return True
 
     def desired(self) -> State:
-        return {"target": self.target}
+        return {"target": self.target, **_files.set_only(owner=self.owner, group=self.group)}
 
     @property
-    def observation_key(self) -> str:
-        return self.path
+    def observation_key(self) -> Hashable:
+        return (self.path, _files.numbers(self.owner, self.group))
 
     async def observe(self, host: Host) -> State | None:
-        return _seen(await host.stat(self.path))
+        return self._seen(await host.stat(self.path))
 
     @classmethod
     async def observe_many(
@@ -67,7 +69,19 @@ class Symlink(Resource, frozen=True, kw_only=True):
         answers = await _files.stats(
             host, [{"path": r.path, "follow": False, "digest": False} for r in resources]
         )
-        return [a if isinstance(a, Exception) else _seen(a) for a in answers]
+        return [
+            answer if isinstance(answer, Exception) else link._seen(answer)
+            for link, answer in zip(resources, answers, strict=True)
+        ]
+
+    def _seen(self, stat: FileStat | None) -> State | None:
+        if stat is None:
+            return None
+        if stat.kind != "link":
+            attributes = _files.attributes_of(stat, None, None)
+            return {"target": described(stat), "kind": stat.kind, **attributes}
+        attributes = _files.attributes_of(stat, self.owner, self.group)
+        return {"target": stat.target, "owner": attributes["owner"], "group": attributes["group"]}
 
     def plan_check(self, actual: State | None) -> None:
         kind = (actual or {}).get("kind", "link")
@@ -85,7 +99,14 @@ class Symlink(Resource, frozen=True, kw_only=True):
         return (self.path,) if (actual or {}).get("kind") == "file" else ()
 
     async def apply(self, host: Host, change: Diff) -> None:
-        await host.ask("symlink", path=self.path, target=self.target, force=self.force)
+        await host.ask(
+            "symlink",
+            path=self.path,
+            target=self.target,
+            force=self.force,
+            owner=self.owner,
+            group=self.group,
+        )
 
     async def destroy(self, host: Host) -> None:
         stat = await host.stat(self.path)
@@ -102,7 +123,9 @@ class Symlink(Resource, frozen=True, kw_only=True):
         if actual is None:
             return await self.destroy(host)
         if "kind" not in actual:
-            await host.ask("symlink", path=self.path, target=actual["target"], force=False)
+            owners = {name: actual[name] for name in ("owner", "group") if name in actual}
+            target = actual["target"]
+            await host.ask("symlink", path=self.path, target=target, force=False, **owners)
             return None
         saved = origin.saved.get(self.path)
         if saved is None:
@@ -110,12 +133,3 @@ class Symlink(Resource, frozen=True, kw_only=True):
         await self.destroy(host)
         await host.write(self.path, saved, **_files.restored(actual))
         return None
-
-
-def _seen(stat: FileStat | None) -> State | None:
-    if stat is None:
-        return None
-    if stat.kind == "link":
-        return {"target": stat.target}
-    attributes = _files.attributes_of(stat, None, None)
-    return {"target": described(stat), "kind": stat.kind, **attributes}
