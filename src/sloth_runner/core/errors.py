@@ -92,6 +92,10 @@ class ParamError(UsageError):
     title = "wrong parameter"
     code = "SR1203"
 
+    def of_call(self, function: str, location: Location | None) -> "ParamError":
+        """Returns the same, as a mistake in a call of ``function``."""
+        return ParamError(f"{function}: {self.detail}", location=location, hint=self.hint)
+
 
 class WorkflowError(UsageError):
     title = "wrong workflow"

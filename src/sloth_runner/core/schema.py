@@ -150,9 +150,7 @@ def build(
         if check is not None:
             check()
     except ParamError as error:
-        raise ParamError(
-            f"{function}: {error.detail}", location=location, hint=error.hint
-        ) from None
+        raise error.of_call(function, location) from None
     except Exception as error:
         failure = PluginFailed.of(cls, error)
         if failure is None:

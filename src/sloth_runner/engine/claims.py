@@ -168,9 +168,7 @@ def _check(resource: Resource, caller: Caller) -> None:
     try:
         resource.check()
     except ParamError as error:
-        raise ParamError(
-            f"{caller.function}: {error.detail}", location=caller.location, hint=error.hint
-        ) from None
+        raise error.of_call(caller.function, caller.location) from None
 
 
 def _wants_the_same(one: Resource, other: Resource) -> bool:
