@@ -7,7 +7,7 @@ import time
 import pytest
 
 from lua.conftest import Bench
-from sloth_runner.core.errors import Cancelled, TaskTimedOut
+from sloth_runner.core.errors import Cancelled, LuaFailure, TaskTimedOut
 
 LOOPS = {
     "plain": "while true do end",
@@ -102,6 +102,39 @@ def test_the_deadline_of_the_engine_comes_first_where_it_has_one(bench: Bench) -
 
     with pytest.raises(TimeoutError):
         asyncio.run(run())
+
+
+def test_a_function_that_python_calls_ends_where_it_only_computes(bench: Bench) -> None:
+    numbers: list[int] = []
+    bench.context.handlers["resource.define"] = lambda given, place: numbers.extend(
+        given[0][name]["$function"] for name in ("endless", "long")
+    )
+
+    async def run() -> object:
+        program = bench.load(
+            """
+            resource.define({
+                endless = function()
+                    while true do pcall(function() while true do end end) end
+                end,
+                long = function()
+                    for i = 1, 6 do
+                        local ends = os.clock() + 0.1
+                        repeat until os.clock() > ends
+                        pkg.install("nginx")
+                    end
+                    return "done"
+                end,
+            })
+            """,
+            max_stretch=0.4,
+        )
+        await program.main(bench.context)
+        with pytest.raises(LuaFailure, match=r"0\.4 s without making a call"):
+            await program.invoke(numbers[0], [], bench.context)
+        return await program.invoke(numbers[1], [], bench.context)
+
+    assert asyncio.run(run()) == "done"
 
 
 def cancelled(bench: Bench, source: str) -> float:

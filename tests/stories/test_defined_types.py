@@ -150,6 +150,30 @@ def test_a_function_of_a_type_calls_as_a_workflow_does(story: Story) -> None:
     assert story.run().counts == {"unchanged": 1}
 
 
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        ('file_ops.directory({path = HERE .. "/a", paths = {HERE .. "/b"}})', "not both"),
+        ("file_ops.directory({paths = {}})", "at least one item"),
+        ("file_ops.directory(true)", "a table of parameters or one text"),
+        ('file_ops.copy({src = "none", dest = HERE .. "/c"})', "none does not exist"),
+        ('file_ops.copy({src = ".", dest = HERE .. "/c"})', "is a directory, not a file"),
+        ('file_ops.directory({path = HERE .. "/d", delegate_to = "web1"})', "cannot be called"),
+    ],
+)
+def test_a_call_in_a_function_of_a_type_is_refused_as_in_a_workflow(
+    story: Story, call: str, said: str
+) -> None:
+    ran = story.run(f"""
+        local app = resource.define({{type = "app", observe = function() end,
+            create = function() {call} end}})
+        app({{name = "y"}})
+    """)
+    assert ran.code != 0
+    assert said in str(ran), ran
+    assert not list(story.here.iterdir())
+
+
 @pytest.mark.parametrize("given", ['state = "absnt"', "state = 5"])
 def test_a_state_that_there_is_none_of_is_refused(story: Story, given: str) -> None:
     lua = f"""

@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-import posixpath
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
 
 from sloth_runner.core import schema
 from sloth_runner.core.address import Address
@@ -13,19 +11,18 @@ from sloth_runner.core.errors import (
     ParamError,
     PlanStale,
     SlothError,
-    TaskError,
 )
 from sloth_runner.core.events import Log
 from sloth_runner.core.registry import Registry
-from sloth_runner.core.resource import Action, Declared, Function, Query, Resource
-from sloth_runner.core.schema import Content
+from sloth_runner.core.resource import Action, Query, Resource
 from sloth_runner.core.values import Value
 from sloth_runner.engine.claims import Claims
 from sloth_runner.engine.context import Caller, Outcome
-from sloth_runner.engine.defined import Invoke, Render
+from sloth_runner.engine.defined import Invoke
 from sloth_runner.engine.operations import Operations
+from sloth_runner.engine.parameters import Parameters, delegated
 from sloth_runner.engine.pipeline import Pipeline
-from sloth_runner.engine.program import ANNOUNCED, Answer, Unpredictable
+from sloth_runner.engine.program import ANNOUNCED, Answer
 from sloth_runner.engine.program_files import ProgramFiles
 from sloth_runner.engine.stack_calls import StackCalls
 from sloth_runner.engine.state_calls import StateCalls
@@ -47,9 +44,8 @@ class Calls:
         stack_calls: StackCalls,
         state_calls: StateCalls,
         files: ProgramFiles,
-        render: Render,
+        parameters: Parameters,
         invoke: Invoke,
-        folder: str,
     ) -> None:
         self._invoke = invoke
         self.files = files
@@ -57,8 +53,7 @@ class Calls:
         self._pipeline = pipeline
         self._operations = operations
         self._claims = claims
-        self._render = render
-        self._folder = folder
+        self._parameters = parameters
         self._built_in: dict[str, BuiltIn] = {
             **stack_calls.functions(),
             **state_calls.functions(),
@@ -78,123 +73,31 @@ class Calls:
         built_in = self._built_in.get(caller.function)
         if built_in is not None:
             return await built_in(caller, host, arguments)
-        found = self._registry.functions.get(caller.function)
-        if found is None:
+        asked = await self._parameters.read(arguments, caller)
+        if asked is None:
             raise ParamError(
                 f"there is no function {caller.function!r}"
                 f"{schema.meant(caller.function, self.names())}",
                 location=caller.location,
                 hint=self._registry.not_loaded,
             )
-        cls, function = found
-        given = _table(function, arguments, caller)
-        host = _delegated(given, host, caller)
-        if issubclass(cls, Resource):
-            return await self._resources(cls, function, given, host, caller)
-        return await self._other(cls, function, given, host, caller)
-
-    async def _other(
-        self,
-        cls: type[Declared],
-        function: Function,
-        given: dict[str, Value],
-        host: str,
-        caller: Caller,
-    ) -> Answer:
-        built = self._build(cls, function, given, caller)
-        if isinstance(built, Action):
-            return await self._operations.act(host, built, caller)
-        assert isinstance(built, Query)  # noqa: S101 - the registry holds three kinds only
-        return await self._operations.ask(host, built, caller)
-
-    async def _resources(
-        self,
-        cls: type[Resource],
-        function: Function,
-        given: dict[str, Value],
-        host: str,
-        caller: Caller,
-    ) -> Answer:
-        several = function.each is not None and function.each in given
-        names = given.pop(function.each, None) if function.each else None
-        if several and function.first in given:
-            raise ParamError(
-                f"{caller.function}: give {function.first!r} or {function.each!r}, not both",
-                location=caller.location,
-            )
-        await self._sources(function, given, caller)
-        asked = (
-            [{**given, function.first: name} for name in _names(names, function, caller)]
-            if several
-            else [given]
-        )
-        resources = [self._build(cls, function, params, caller) for params in asked]
-        outcomes = await self._ensure(host, resources, caller)
+        host = asked.host or host
+        first = asked.declared[0]
+        if isinstance(first, Action):
+            return await self._operations.act(host, first, caller)
+        if isinstance(first, Query):
+            return await self._operations.ask(host, first, caller)
+        outcomes = await self._ensure(host, asked.declared, caller)
         failed = [(o.address, o.error) for o in outcomes if o.error is not None]
         if failed:
             raise _all_of(failed)
-        return _answer(outcomes, several=several)
+        return _answer(outcomes, several=asked.several)
 
     async def _ensure(
         self, host: str, resources: Sequence[Resource], caller: Caller
     ) -> list[Outcome]:
         resources = [self._claims.claim(host, resource, caller) for resource in resources]
         return await self._pipeline.ensure(host, resources, caller)
-
-    def _build(
-        self,
-        cls: type[Declared],
-        function: Function,
-        given: Mapping[str, Value],
-        caller: Caller,
-    ) -> Any:
-        return schema.build(
-            cls,
-            given,
-            function=caller.function,
-            location=caller.location,
-            preset=function.preset,
-            rename=function.rename,
-            accepts=function.accepts,
-        )
-
-    async def _sources(self, function: Function, given: dict[str, Value], caller: Caller) -> None:
-        """Replaces files of the controller by their content; other paths beside it get absolute."""
-        for name in function.beside:
-            if isinstance(given.get(name), str):
-                given[name] = posixpath.normpath(posixpath.join(self._folder, given[name]))
-        if function.source is None or not isinstance(given.get(function.source), str):
-            return
-        path = posixpath.normpath(posixpath.join(self._folder, given[function.source]))
-        if function.template:
-            variables = given.pop("vars", None) or {}
-            text = await self._read(path, function, caller)
-            given[function.source] = self._render(text, variables, path)
-            return
-        predicted = await self._predicted(path, function, caller)
-        if predicted is not None and function.by_path and predicted.path is None:
-            raise Unpredictable(caller.stopped(f"{caller.function} of {path}, not made yet"))
-        stat = await self._pipeline.observations.source(path) if predicted is None else None
-        if stat is not None and stat.sha256 is not None:
-            predicted = Content(sha256=stat.sha256, size=stat.size, path=path)
-        if predicted is None:
-            raise _no_source(function, path, stat.kind if stat else None, caller)
-        given[function.source] = predicted
-
-    async def _predicted(self, path: str, function: Function, caller: Caller) -> Content | None:
-        try:
-            return await self.files.source(path, caller)
-        except LookupError:
-            raise _no_source(function, path, None, caller) from None
-
-    async def _read(self, path: str, function: Function, caller: Caller) -> str:
-        predicted = await self._predicted(path, function, caller)
-        if predicted is not None and predicted.data is not None:
-            return predicted.data
-        text = await self._pipeline.machines.controller.read(path, follow=True)
-        if text is None:
-            raise _no_source(function, path, None, caller)
-        return text
 
     async def _facts(self, caller: Caller, host: str, arguments: Sequence[Value]) -> Answer:
         return Answer(value=await self._pipeline.machines.host(host).facts())
@@ -216,7 +119,7 @@ class Calls:
         given = arguments[1] if len(arguments) > 1 else None
         given = dict(given) if isinstance(given, dict) else given
         if isinstance(given, dict):
-            host = _delegated(given, host, caller)
+            host = delegated(given, caller) or host
         definitions = self._pipeline.recorder.seal.definitions
         resource = definitions.build(arguments[0], given, caller.location)
         [outcome] = await self._ensure(host, [resource], caller)
@@ -306,35 +209,6 @@ class TaskContext:
         )
 
 
-def _table(function: Function, arguments: Sequence[Value], caller: Caller) -> dict[str, Value]:
-    """Returns the parameters of a call: one table, or the first parameter alone as text."""
-    if not arguments:
-        return {}
-    first = arguments[0]
-    if isinstance(first, dict):
-        return dict(first)
-    if isinstance(first, str):
-        rest = arguments[1] if len(arguments) > 1 and isinstance(arguments[1], dict) else {}
-        return {**rest, function.first: first}
-    if first == []:
-        return {}
-    raise ParamError(
-        f"{caller.function} takes a table of parameters or one text",
-        location=caller.location,
-        hint=f"{caller.function}({{ {function.first} = ... }})",
-    )
-
-
-def _no_source(function: Function, path: str, kind: str | None, caller: Caller) -> TaskError:
-    what = "does not exist" if kind is None else f"is a {kind}, not a file"
-    return TaskError(
-        f"{caller.function}: {function.source} {path} {what}",
-        location=caller.location,
-        hint="a relative path starts at the folder of the workflow",
-        effects=("nothing was changed",),
-    )
-
-
 def _all_of(failed: Sequence[tuple[Address, SlothError]]) -> SlothError:
     """Returns the first of some failures, with what the others say among its facts."""
     (_, error), *others = failed
@@ -346,28 +220,6 @@ def _all_of(failed: Sequence[tuple[Address, SlothError]]) -> SlothError:
     if told:
         error.facts["failed too"] = "\n".join(told)
     return error
-
-
-def _delegated(given: dict[str, Value], host: str, caller: Caller) -> str:
-    chosen = given.pop("delegate_to", None)
-    if chosen is None:
-        return host
-    if not isinstance(chosen, str) or not chosen or "/" in chosen:
-        raise ParamError(
-            f"{caller.function}: delegate_to is the name of a host, "
-            f"not {schema.shown_value(chosen)}",
-            location=caller.location,
-        )
-    return chosen
-
-
-def _names(names: Value, function: Function, caller: Caller) -> Sequence[Value]:
-    if isinstance(names, list) and names:
-        return [name for index, name in enumerate(names) if name not in names[:index]]
-    raise ParamError(
-        f"{caller.function}: {function.each!r} is a list with at least one item",
-        location=caller.location,
-    )
 
 
 def _answer(outcomes: Sequence[Outcome], *, several: bool) -> Answer:

@@ -3,8 +3,9 @@
 import posixpath
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import Struct, structs
 
@@ -15,16 +16,14 @@ from sloth_runner.core.errors import Location, ParamError, RecordError, SlothErr
 from sloth_runner.core.events import ChangeItem
 from sloth_runner.core.host import Host
 from sloth_runner.core.registry import Registry
-from sloth_runner.core.resource import Action, Function, Origin, Query, Resource
-from sloth_runner.core.schema import Content, Doc, shown_value
+from sloth_runner.core.resource import Action, Origin, Query, Resource
+from sloth_runner.core.schema import Doc, shown_value
 from sloth_runner.core.values import State, Value
-from sloth_runner.engine.context import Outcome, status_of
+from sloth_runner.engine.context import Caller, Outcome, status_of
 from sloth_runner.engine.guards import skipped, why_not
+from sloth_runner.engine.parameters import Parameters, PresentSources, Render
 from sloth_runner.engine.program import ANNOUNCED, Answer, Context, reads
 from sloth_runner.engine.temporary import make_temporary
-
-Render = Callable[[str, Mapping[str, Value], str], str]
-"""Renders template text with variables; the third argument is its name for messages."""
 
 Invoke = Callable[[int, Sequence[Value], Context], Awaitable[Value]]
 """Calls a function that the program keeps, by its number, with arguments, in a context."""
@@ -213,6 +212,14 @@ class DefinedContext:
         self._definition = definition
         self._host = host
         self._acts = acts
+        controller = host.controller
+        look = partial(controller.stat, follow=True, digest=True)
+        self._parameters = Parameters(
+            registry=definition.registry,
+            sources=PresentSources(controller, look),
+            render=definition.render,
+            folder=posixpath.dirname(definition.file),
+        )
         self.task = definition.type
         self.host = host.name
         self.results: Mapping[str, Value] = {}
@@ -242,58 +249,21 @@ class DefinedContext:
             return Answer(value=None)
         if function in ANNOUNCED and (self._acts or reads(arguments) or arguments[2:] == [True]):
             return Answer(value=None)
-        found = self._definition.registry.functions.get(function)
-        if found is None:
+        caller = Caller(task=self.task, attempt=1, function=function, location=location)
+        asked = await self._parameters.read(arguments, caller)
+        if asked is None or asked.host not in (None, self.host):
             raise self._refused(function, location)
-        cls, described = found
-        given = arguments[0] if arguments else {}
-        given = {described.first: given} if isinstance(given, str) else dict(given or {})
-        await self._sources(described, given, location)
-        names = given.pop(described.each, None) if described.each else None
-        several = isinstance(names, list)
-        asked = [{**given, described.first: name} for name in names or ()] if several else [given]
-        built: list[Any] = [
-            schema.build(
-                cls,
-                one,
-                function=function,
-                location=location,
-                preset=described.preset,
-                rename=described.rename,
-                accepts=described.accepts,
-            )
-            for one in asked
-        ]
-        if isinstance(built[0], Query):
-            return Answer(value=await built[0].ask(self._host))
-        if isinstance(built[0], Action) and (self._acts or function == "exec.run"):
-            return await self._act(built[0])
-        if isinstance(built[0], Resource) and self._acts:
-            made = [await self._ensure(resource) for resource in built]
+        first = asked.declared[0]
+        if isinstance(first, Query):
+            return Answer(value=await first.ask(self._host))
+        if isinstance(first, Action) and (self._acts or function == "exec.run"):
+            return await self._act(first)
+        if isinstance(first, Resource) and self._acts:
+            made = [await self._ensure(resource) for resource in asked.declared]
             changed = any(one["changed"] for one in made)
-            return Answer(value={"changed": changed, "results": made} if several else made[0])
+            together = {"changed": changed, "results": made}
+            return Answer(value=together if asked.several else made[0])
         raise self._refused(function, location)
-
-    async def _sources(
-        self, described: Function, given: dict[str, Value], location: Location | None
-    ) -> None:
-        """Replaces a file of the controller by its content; relative ones lie beside the type."""
-        folder = posixpath.dirname(self._definition.file)
-        for name in described.beside:
-            if isinstance(given.get(name), str):
-                given[name] = posixpath.normpath(posixpath.join(folder, given[name]))
-        if described.source is None or not isinstance(given.get(described.source), str):
-            return
-        path = posixpath.normpath(posixpath.join(folder, given[described.source]))
-        controller = self._host.controller
-        stat = await controller.stat(path, follow=True, digest=True)
-        if stat is None or stat.sha256 is None:
-            raise TaskError(f"{described.name}: {path} is no file", location=location)
-        content: Value = Content(sha256=stat.sha256, size=stat.size, path=path)
-        if described.template:
-            text = await controller.read(path, follow=True) or ""
-            content = self._definition.render(text, given.pop("vars", None) or {}, path)
-        given[described.source] = content
 
     async def _act(self, action: Action) -> Answer:
         address = Address(self._host.name, action.type, action.title)

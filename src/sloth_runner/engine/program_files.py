@@ -19,6 +19,7 @@ from sloth_runner.core.schema import Content
 from sloth_runner.core.values import Value, sha256
 from sloth_runner.engine.context import Caller
 from sloth_runner.engine.overlay import PathPrediction, written
+from sloth_runner.engine.parameters import PresentSources
 from sloth_runner.engine.pipeline import Pipeline
 from sloth_runner.engine.program import LARGE, LOADING, Answer, Program, Unpredictable, reads
 from sloth_runner.engine.temporary import make_temporary
@@ -44,6 +45,8 @@ class ProgramFiles:
         self._program = program
         self._writes = writes
         self._notes: dict[str, _Note] = {}
+        controller, observations = pipeline.machines.controller, pipeline.observations
+        self._present = PresentSources(controller, observations.source)
 
     def functions(self) -> dict[str, Any]:
         """Returns the calls by name (``engine.program.ANNOUNCED``)."""
@@ -119,12 +122,30 @@ class ProgramFiles:
         await make_temporary(self._pipeline.machines.controller, str(arguments[0]))
         return Answer(value=None)
 
-    async def source(self, path: str, caller: Caller) -> Content | None:
+    async def content(self, path: str, caller: Caller, *, by_path: bool) -> Content:
+        """Returns what a file holds (``engine.parameters.Sources``); a preview, what it would.
+
+        Raises Unpredictable where a change before the call makes or edits the file.
+        """
+        predicted = await self._source(path, caller)
+        if predicted is not None:
+            if by_path and predicted.path is None:
+                raise Unpredictable(caller.stopped(f"{caller.function} of {path}, not made yet"))
+            return predicted
+        return await self._present.content(path, caller, by_path=by_path)
+
+    async def text(self, path: str, caller: Caller) -> str:
+        """Returns what a file holds, as ``content`` does, in memory."""
+        predicted = await self._source(path, caller)
+        if predicted is not None and predicted.data is not None:
+            return predicted.data
+        return await self._present.text(path, caller)
+
+    async def _source(self, path: str, caller: Caller) -> Content | None:
         """Returns what a preview predicts of a file that another is made from, if it does.
 
-        Raises LookupError for one that would be gone, and Unpredictable where a change
-        before it makes or edits the file. Of an action only that is taken for sure which
-        has nothing there yet: most have nothing to do with the file.
+        Raises LookupError for one that would be gone. Of an action only that is taken for sure
+        which has nothing there yet: most have nothing to do with the file.
         """
         if self._pipeline.preview is None:
             return None
@@ -132,7 +153,7 @@ class ProgramFiles:
         await self._resolve(path)
         predicted = overlay.at_path(LOCAL, path)
         if predicted is not None and predicted.state is None:
-            raise LookupError(path)
+            raise LookupError
         if predicted is not None and predicted.content is not None:
             return predicted.content
         if overlay.follows(Address(LOCAL, "path", path), path) is None:

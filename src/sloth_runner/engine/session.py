@@ -23,11 +23,11 @@ from sloth_runner.core.registry import registry
 from sloth_runner.engine.bus import Bus, Publish
 from sloth_runner.engine.commands import wait_for_survivors
 from sloth_runner.engine.context import Counts
-from sloth_runner.engine.defined import Render
 from sloth_runner.engine.diagnostics import diagnose
 from sloth_runner.engine.finish import finish, orphans
 from sloth_runner.engine.holding import begin, ended_by, locked, running, who
 from sloth_runner.engine.machines import check_hosts
+from sloth_runner.engine.parameters import Render
 from sloth_runner.engine.plan import Plan, plan_order
 from sloth_runner.engine.program import Program, RunSpec, random_seed
 from sloth_runner.engine.recover import settle_doubts

@@ -17,11 +17,12 @@ from sloth_runner.engine.calls import Calls
 from sloth_runner.engine.claims import Claims
 from sloth_runner.engine.commands import Commands
 from sloth_runner.engine.context import Counts
-from sloth_runner.engine.defined import Definitions, DefinitionsContext, Render
+from sloth_runner.engine.defined import Definitions, DefinitionsContext
 from sloth_runner.engine.graph import Graph
 from sloth_runner.engine.machines import Machines
 from sloth_runner.engine.observations import Observations
 from sloth_runner.engine.operations import Operations
+from sloth_runner.engine.parameters import Parameters, Render
 from sloth_runner.engine.pipeline import Pipeline
 from sloth_runner.engine.plan import Plan
 from sloth_runner.engine.preimages import Preimages
@@ -183,9 +184,13 @@ class Workshop(Struct, frozen=True, kw_only=True):
             stack_calls=stack_calls,
             state_calls=StateCalls(recorder, writes, pipeline.overlay),
             files=files,
-            render=render,
+            parameters=Parameters(
+                registry=recorder.seal.types,
+                sources=files,
+                render=render,
+                folder=posixpath.dirname(spec.file),
+            ),
             invoke=program.invoke,
-            folder=posixpath.dirname(spec.file),
         )
 
         def loaded(graph: Graph) -> None:

@@ -54,12 +54,22 @@ class Shared(Struct, frozen=True, kw_only=True):
 
 
 class Attempt:
-    """One attempt of a task: its first coroutine and the goroutines that it spawned."""
+    """One attempt of a task: its first coroutine and the goroutines that it spawned.
+
+    ``stretch`` is for how many seconds Lua may compute from one call to the next.
+    """
 
     def __init__(
-        self, shared: Shared, number: int, context: Context, place: Location | None
+        self,
+        shared: Shared,
+        number: int,
+        context: Context,
+        place: Location | None,
+        *,
+        stretch: float | None = None,
     ) -> None:
         self.number = number
+        self._stretch = stretch
         self._shared = shared
         self._interpreter = shared.interpreter
         self._context = context
@@ -138,6 +148,8 @@ class Attempt:
         ended = False
         try:
             while True:
+                if self._stretch is not None:
+                    self._interpreter.allow(self.number, self._stretch)
                 try:
                     request = self._interpreter.resume(thread, reply)
                 except (lua54.LuaError, OutOfMemory) as error:
@@ -164,7 +176,7 @@ class Attempt:
                 self._drain((b"drain", self._interpreter.close_thread(thread)))
 
     async def _check_interrupted(self) -> None:
-        """Raises Cancelled or TaskTimedOut where Lua was stopped from outside."""
+        """Raises Cancelled, TaskTimedOut or LuaFailure where Lua was stopped from outside."""
         if not self._interpreter.is_raised(self.number):
             return
         # A stop was asked for or a deadline has passed while Lua ran: who set it goes first.
@@ -172,6 +184,13 @@ class Attempt:
             await asyncio.sleep(0)
         if self._interpreter.interrupted:
             raise Cancelled(f"task {self._context.task!r} was stopped", location=self._place)
+        if self._stretch is not None:
+            raise LuaFailure(
+                f"a function of {self._context.task} computed for {self._stretch:g} s "
+                "without making a call",
+                location=self._place,
+                hint="while Lua computes, every other task waits",
+            )
         raise TaskTimedOut(
             f"task {self._context.task!r} did not end before its deadline", location=self._place
         )

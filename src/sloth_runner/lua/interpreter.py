@@ -1,7 +1,9 @@
 """One Lua interpreter: sandboxed, bounded in memory, interruptible from any thread."""
 
 import functools
+import math
 import posixpath
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,6 +66,7 @@ class Interpreter:
         self._paths: dict[str, str] = {}
         self._limit = max_memory
         self._raised: set[int] = set()
+        self._until: dict[int, float] = {}
         self._runtime = lua54.LuaRuntime(
             encoding=None,
             source_encoding="utf-8",
@@ -74,7 +77,6 @@ class Interpreter:
             max_memory=_LIFTED,
         )
         sources = [_source(name) for name in PARTS]
-        flag = self._raised.__contains__
         (
             self._entry,
             self._compile,
@@ -85,7 +87,7 @@ class Interpreter:
             self._flush,
         ) = self._runtime.execute(
             _source("prelude"),
-            flag,
+            self._is_due,
             plan,
             raw(folder),
             raw(str(Path.cwd())),
@@ -123,13 +125,22 @@ class Interpreter:
         """Stops an attempt, or everything, at the next look of the hook; from any thread."""
         self._raised.add(number)
 
+    def allow(self, number: int, seconds: float) -> None:
+        """Stops an attempt that is still at work after some time from now."""
+        self._until[number] = time.monotonic() + seconds
+
     def is_raised(self, number: int) -> bool:
         """Whether an attempt, or everything, is to stop."""
-        return number in self._raised or self.interrupted
+        return self._is_due(number) or self.interrupted
 
     def lower(self, number: int) -> None:
         """Forgets that an attempt was to stop."""
         self._raised.discard(number)
+        self._until.pop(number, None)
+
+    def _is_due(self, number: int) -> bool:
+        """Whether that number was interrupted, or has used up its time: what the hook asks."""
+        return number in self._raised or time.monotonic() > self._until.get(number, math.inf)
 
     def compile(self, source: bytes, name: str) -> str | None:
         """Compiles the program; returns what is wrong with it, in Lua's words, or None."""

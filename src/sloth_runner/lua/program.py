@@ -29,6 +29,12 @@ from sloth_runner.lua.parking import Parking
 MEMORY = 512 * 1024 * 1024
 """How much memory a workflow may use, in bytes."""
 
+STRETCH = 5.0
+"""Seconds for which a function that Python calls may compute from one of its calls to the next.
+
+It belongs to no task whose deadline could end it: what is recorded is also looked at without one.
+"""
+
 
 class LuaProgram:
     """A loaded file. Its body has not run yet: that is the task ``main``.
@@ -36,8 +42,9 @@ class LuaProgram:
     ``mode`` is "apply" or "plan", in which writes of Lua stay in memory.
     """
 
-    def __init__(self, interpreter: Interpreter, *, name: str) -> None:
+    def __init__(self, interpreter: Interpreter, *, name: str, max_stretch: float) -> None:
         self._interpreter = interpreter
+        self._stretch = max_stretch
         self._top = interpreter.place(name, 1)
         self._calls = 0
         self._numbers = itertools.count(1)
@@ -55,16 +62,17 @@ class LuaProgram:
         path: str,
         *,
         max_memory: int = MEMORY,
+        max_stretch: float = STRETCH,
         mode: str = "apply",
         seed: int | None = None,
         clock: float | None = None,
     ) -> "LuaProgram":
         """Reads and compiles the file at ``path``; nothing of it is run.
 
-        ``max_memory`` in bytes. ``seed`` is that of ``math.random`` (None: another each
-        time), ``clock`` what ``os.time`` answers, in seconds since 1970 (None: the real
-        time). Raises UsageError for a file that cannot be read, and SyntaxMistake with
-        the place of a mistake in its syntax.
+        ``max_memory`` in bytes, ``max_stretch`` in seconds (``STRETCH``). ``seed`` is that of
+        ``math.random`` (None: another each time), ``clock`` what ``os.time`` answers, in
+        seconds since 1970 (None: the real time). Raises UsageError for a file that cannot be
+        read, and SyntaxMistake with the place of a mistake in its syntax.
         """
         full = posixpath.normpath(posixpath.join(str(Path.cwd()), path))
         try:
@@ -84,7 +92,7 @@ class LuaProgram:
         why = interpreter.compile(source, name)
         if why is not None:
             raise _syntax_error(why, full)
-        return cls(interpreter, name=name)
+        return cls(interpreter, name=name, max_stretch=max_stretch)
 
     @property
     def workflow(self) -> WorkflowSpec:
@@ -148,8 +156,11 @@ class LuaProgram:
         """
         number = next(self._numbers)
         thread = self._interpreter.thread("invoke", number, function, codec.encode(list(arguments)))
-        ended = await Attempt(self._shared, number, context, None).run(thread)
-        return ended.value
+        attempt = Attempt(self._shared, number, context, None, stretch=self._stretch)
+        try:
+            return (await attempt.run(thread)).value
+        finally:
+            self._interpreter.lower(number)
 
     def interrupt(self) -> None:
         """Stops Lua code at its next instruction, from any thread; ``run`` raises Cancelled."""
