@@ -214,12 +214,9 @@ def _parameters(
 
 def _parameter_table(cls: type[Declared], function: Function) -> str:
     params = schema.params_of(cls)
-    written = schema.written_names(
-        cls, preset=function.preset, rename=function.rename, accepts=function.accepts
-    )
     rows = []
-    for name, field in sorted(written.items(), key=lambda item: list(params).index(item[1])):
-        param = params[field]
+    order, written = list(params), function.form(cls).written.items()
+    for name, param in sorted(written, key=lambda item: order.index(item[1].name)):
         kind = param.kind
         if name == function.source:
             kind = "path of a file of the controller, or from the workflow's folder"

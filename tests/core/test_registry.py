@@ -120,6 +120,4 @@ def test_a_resource_is_frozen_and_gives_all_that_a_type_must(cls: type[Resource]
 
 
 def _written(cls: type[Declared], function: Function) -> dict[str, str]:
-    return schema.written_names(
-        cls, preset=function.preset, rename=function.rename, accepts=function.accepts
-    )
+    return {name: param.name for name, param in function.form(cls).written.items()}

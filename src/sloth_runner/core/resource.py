@@ -45,6 +45,10 @@ class Function(Struct, frozen=True, kw_only=True):
     by_path: bool = False
     beside: tuple[str, ...] = ()
 
+    def form(self, cls: type) -> schema.Form:
+        """Returns how a call of it that makes a ``cls`` is written and read."""
+        return schema.form(cls, preset=self.preset, rename=self.rename, accepts=self.accepts)
+
 
 class Touches(Struct, frozen=True):
     """What an operation may change on its host: everything, or what lies below ``paths``."""

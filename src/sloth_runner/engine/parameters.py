@@ -10,7 +10,7 @@ from sloth_runner.core import schema
 from sloth_runner.core.errors import ParamError, TaskError
 from sloth_runner.core.host import FileStat, Host
 from sloth_runner.core.registry import Registry
-from sloth_runner.core.resource import Declared, Function
+from sloth_runner.core.resource import Function
 from sloth_runner.core.schema import Content
 from sloth_runner.core.values import Value
 from sloth_runner.engine.context import Caller
@@ -77,6 +77,7 @@ class Parameters:
         self._sources = sources
         self._render = render
         self._folder = folder
+        self._forms: dict[str, schema.Form] = {}
 
     async def read(self, arguments: Sequence[Value], caller: Caller) -> Asked | None:
         """Returns what a call declares; None where its function declares nothing.
@@ -103,8 +104,12 @@ class Parameters:
             if several
             else [given]
         )
+        form = self._forms.get(function.name)
+        if form is None:
+            form = self._forms[function.name] = function.form(cls)
+        read, place = form.read, caller.location
         return Asked(
-            declared=[_build(cls, function, params, caller) for params in asked],
+            declared=[read(params, function=function.name, location=place) for params in asked],
             several=several,
             host=host,
         )
@@ -146,20 +151,6 @@ def delegated(given: dict[str, Value], caller: Caller) -> str | None:
             location=caller.location,
         )
     return chosen
-
-
-def _build(
-    cls: type[Declared], function: Function, given: Mapping[str, Value], caller: Caller
-) -> Any:
-    return schema.build(
-        cls,
-        given,
-        function=caller.function,
-        location=caller.location,
-        preset=function.preset,
-        rename=function.rename,
-        accepts=function.accepts,
-    )
 
 
 def _table(function: Function, arguments: Sequence[Value], caller: Caller) -> dict[str, Value]:

@@ -88,7 +88,7 @@ class Seal(Struct, frozen=True, kw_only=True):
                 f"no installed type is called {type_name!r}",
                 hint=self.types.not_loaded or "install the package that provides it",
             )
-        built: Resource = schema.build(cls, given, function=type_name)
+        built: Resource = schema.own_form(cls).read(given, function=type_name)
         return built
 
     def origin(self, origin: Origin, sensitive: frozenset[str]) -> dict[str, Value]:

@@ -69,9 +69,8 @@ class _Declared:
         self._function = function
         self._report = report
         self._params = schema.params_of(cls)
-        self._written = schema.written_names(
-            cls, preset=function.preset, rename=function.rename, accepts=function.accepts
-        )
+        self._form = function.form(cls)
+        self._written = {name: param.name for name, param in self._form.written.items()}
         extra = [function.each] if function.each else []
         extra += ["vars"] if function.template else []
         self._known = [*self._written, *extra, "delegate_to"]
@@ -173,14 +172,7 @@ class _Declared:
         if function.source or function.beside or open_ones:
             return
         try:
-            schema.build(
-                self._cls,
-                known,
-                function=self._use.name,
-                preset=function.preset,
-                rename=function.rename,
-                accepts=function.accepts,
-            )
+            self._form.read(known, function=self._use.name)
         except ParamError as error:
             detail = error.detail.removeprefix(f"{self._use.name}: ")
             self._report(table, "SR1204", detail, error.hint)

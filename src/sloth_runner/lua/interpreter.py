@@ -131,7 +131,7 @@ class Interpreter:
 
     def is_raised(self, number: int) -> bool:
         """Whether an attempt, or everything, is to stop."""
-        return self._is_due(number) or self.interrupted
+        return bool(self._raised or self._until) and (self._is_due(number) or self.interrupted)
 
     def lower(self, number: int) -> None:
         """Forgets that an attempt was to stop."""

@@ -2,7 +2,8 @@
 
 import shlex
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from msgspec import Struct
 
@@ -92,6 +93,24 @@ class Human:
         self._corrected: list[str] = []
         self._orphans: list[str] = []
         self._said_title = False
+        self._at_any_time: Mapping[type[Event], Callable[[Any], object]] = {
+            StreamStart: self._begin,
+            Diagnostic: self._failures.append,
+            Summary: self._end,
+            Warned: self._warn,
+            LockWait: self._waiting,
+            Recovered: self._recovered,
+        }
+        self._while_applying: Mapping[type[Event], Callable[[Any], object]] = {
+            ResourceEnd: self._resource_end,
+            ResourceUnchanged: self._unchanged,
+            TaskEnd: self.task_ended,
+            Log: self._say,
+            CommandOutput: self._command_output,
+            StackOutput: self._output,
+            ProgramWrote: self._wrote,
+            Orphaned: self._left,
+        }
 
     def __call__(self, event: Event) -> None:
         """Takes one event; safe from any thread."""
@@ -141,56 +160,52 @@ class Human:
         return self.start is not None and self.start.kind != "plan"
 
     def _take(self, event: Event) -> None:
-        if isinstance(event, StreamStart):
-            self.start = event
-            self._plan.clear()
-        elif isinstance(event, Diagnostic):
-            self._failures.append(event)
-        elif isinstance(event, Summary):
-            self._end(event)
-        elif isinstance(event, Warned):
-            self._warn(event)
-        elif isinstance(event, LockWait):
-            self.page.talk(line(f" {sentence(event.msg)}"))
-        elif isinstance(event, Recovered):
-            self.page.talk(line(f" recovered: {clean(event.msg)}"))
-        elif not self.applying:
-            self._preview(event)
-        else:
-            self._apply(event)
+        kind = type(event)
+        take = self._at_any_time.get(kind)
+        if take is None and self.applying:
+            take = self._while_applying.get(kind)
+        elif take is None:
+            take = self._preview
+        if take is not None:
+            take(event)
         self.working(event)
 
-    def _preview(self, event: Event) -> None:
-        if isinstance(event, Log):
-            if self.page.verbose:
-                self._say(event)
-        else:
-            self._plan.append(event)
+    def _begin(self, event: StreamStart) -> None:
+        self.start = event
+        self._plan.clear()
 
-    def _apply(self, event: Event) -> None:
-        if isinstance(event, ResourceEnd):
-            self._resource_end(event)
-        elif isinstance(event, ResourceUnchanged):
-            if self.page.verbose:
-                self.headed()
-                self.unchanged(event)
-        elif isinstance(event, TaskEnd):
-            self.task_ended(event)
-        elif isinstance(event, Log):
-            if not self.page.quiet:
-                self._say(event)
-        elif isinstance(event, CommandOutput):
-            if self.page.verbose:
-                bar = self.page.look.sign("bar")
-                self.page.out(line(Span(f"       {bar} {clean(event.text)}", "dim")))
-        elif isinstance(event, StackOutput):
-            self._outputs[event.key] = event
-        elif isinstance(event, ProgramWrote):
-            self._writes[(event.kind, event.name)] = event
-            if event.outcome == "unchanged":
-                self._writes.pop((event.kind, event.name))
-        elif isinstance(event, Orphaned):
-            self._orphans.append(host_prefix(event.host) + (event.res or ""))
+    def _waiting(self, event: LockWait) -> None:
+        self.page.talk(line(f" {sentence(event.msg)}"))
+
+    def _recovered(self, event: Recovered) -> None:
+        self.page.talk(line(f" recovered: {clean(event.msg)}"))
+
+    def _preview(self, event: Event) -> None:
+        if not isinstance(event, Log):
+            self._plan.append(event)
+        elif self.page.verbose:
+            self._say(event)
+
+    def _unchanged(self, event: ResourceUnchanged) -> None:
+        if self.page.verbose:
+            self.headed()
+            self.unchanged(event)
+
+    def _command_output(self, event: CommandOutput) -> None:
+        if self.page.verbose:
+            bar = self.page.look.sign("bar")
+            self.page.out(line(Span(f"       {bar} {clean(event.text)}", "dim")))
+
+    def _output(self, event: StackOutput) -> None:
+        self._outputs[event.key] = event
+
+    def _wrote(self, event: ProgramWrote) -> None:
+        self._writes[(event.kind, event.name)] = event
+        if event.outcome == "unchanged":
+            self._writes.pop((event.kind, event.name))
+
+    def _left(self, event: Orphaned) -> None:
+        self._orphans.append(host_prefix(event.host) + (event.res or ""))
 
     def _resource_end(self, event: ResourceEnd) -> None:
         if event.outcome == "skipped" and not self.page.verbose:
@@ -209,6 +224,8 @@ class Human:
                 self.page.out(title)
 
     def _say(self, event: Log) -> None:
+        if self.page.quiet and self.applying:
+            return
         style = {"error": "failed", "warn": "changed"}.get(event.level, "")
         for text in event.text.split("\n"):
             self.page.out(line(Span(clean(text), style)))

@@ -58,11 +58,10 @@ class Plain(Human):
             )
 
     def working(self, event: Event) -> None:
-        name = f"{event.host}/{event.res}"
         if isinstance(event, ResourceStart):
-            self._running[name] = self._clock()
+            self._running[f"{event.host}/{event.res}"] = self._clock()
         elif isinstance(event, ResourceEnd):
-            self._running.pop(name, None)
+            self._running.pop(f"{event.host}/{event.res}", None)
 
     def tick(self) -> None:
         with self._lock:
