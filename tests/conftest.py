@@ -1,5 +1,6 @@
-"""Fixtures that every test may use, and the one loud line when no machine can be booted here."""
+"""Fixtures that every test may use, and one loud line for each reason to skip some."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +12,8 @@ from machines.machine import Machine
 from machines.slot import Slot
 
 MACHINE_FIXTURES = {"machine_image", "machine", "fresh_machine", "boot_machine"}
+NO_MACHINE = "no machine: "
+"""How the reasons of tests begin that are skipped where no machine can be booted."""
 
 
 @pytest.fixture(scope="session")
@@ -46,17 +49,18 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     if isinstance(item, pytest.Function) and MACHINE_FIXTURES.intersection(item.fixturenames):
         item.add_marker("machine")
     if item.get_closest_marker("machine") and (reason := obstacle()):
-        item.add_marker(pytest.mark.skip(reason=f"no machine: {reason}"))
+        item.add_marker(pytest.mark.skip(reason=NO_MACHINE + reason))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Says in one line that machine tests were skipped, and how to get them."""
-    skipped = [
-        report
+    """Says in one line for each reason that tests were skipped, and how to get them."""
+    skipped = Counter(
+        report.longrepr[2].removeprefix("Skipped: ")
         for report in terminalreporter.getreports("skipped")
-        if "machine" in report.keywords and "no machine: " in str(report.longrepr)
-    ]
-    if skipped:
+    )
+    for reason, count in skipped.most_common():
+        lacking = reason.removeprefix(NO_MACHINE)
+        which = "TESTS" if lacking == reason else "TESTS ON REAL HOSTS"
         terminalreporter.write_line(
-            f"!!! {len(skipped)} TESTS ON REAL HOSTS SKIPPED: {obstacle()} !!!", red=True, bold=True
+            f"!!! {count} {which} SKIPPED: {lacking} !!!", red=True, bold=True
         )

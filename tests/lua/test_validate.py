@@ -273,7 +273,7 @@ def test_three_thousand_lines_take_less_than_300_ms() -> None:
     assert min(times) < 0.3
 
 
-@pytest.mark.skipif(not GUIDE.exists(), reason="the guide is not here")
+@pytest.mark.skipif(not GUIDE.exists(), reason="the guide is not beside the checkout")
 def test_the_guide_has_nothing_but_names_that_its_blocks_leave_undefined() -> None:
     blocks = re.findall(r"```lua\n(.*?)```", GUIDE.read_text(), re.DOTALL)
     assert len(blocks) > 10
