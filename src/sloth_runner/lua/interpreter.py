@@ -126,8 +126,8 @@ class Interpreter:
         self._raised.add(number)
 
     def allow(self, number: int, seconds: float) -> None:
-        """Stops an attempt that is still at work after some time from now."""
-        self._until[number] = time.monotonic() + seconds
+        """Stops an attempt once this thread has been at work for some more seconds."""
+        self._until[number] = time.thread_time() + seconds
 
     def is_raised(self, number: int) -> bool:
         """Whether an attempt, or everything, is to stop."""
@@ -140,7 +140,7 @@ class Interpreter:
 
     def _is_due(self, number: int) -> bool:
         """Whether that number was interrupted, or has used up its time: what the hook asks."""
-        return number in self._raised or time.monotonic() > self._until.get(number, math.inf)
+        return number in self._raised or time.thread_time() > self._until.get(number, math.inf)
 
     def compile(self, source: bytes, name: str) -> str | None:
         """Compiles the program; returns what is wrong with it, in Lua's words, or None."""
