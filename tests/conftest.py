@@ -1,5 +1,7 @@
 """Fixtures that every test may use, and one loud line for each reason to skip some."""
 
+import os
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -14,6 +16,9 @@ from machines.slot import Slot
 MACHINE_FIXTURES = {"machine_image", "machine", "fresh_machine", "boot_machine"}
 NO_MACHINE = "no machine: "
 """How the reasons of tests begin that are skipped where no machine can be booted."""
+
+# Who starts the tests in the background may ignore Ctrl-C, which every command would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
@@ -45,11 +50,13 @@ def fresh_machine(boot_machine: Callable[[], Machine]) -> Machine:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Marks what asks for a machine, and skips it where none can be booted."""
+    """Marks what asks for a machine, and skips it where none can be booted, or without root."""
     if isinstance(item, pytest.Function) and MACHINE_FIXTURES.intersection(item.fixturenames):
         item.add_marker("machine")
     if item.get_closest_marker("machine") and (reason := obstacle()):
         item.add_marker(pytest.mark.skip(reason=NO_MACHINE + reason))
+    if item.get_closest_marker("root") and os.geteuid() != 0:
+        item.add_marker(pytest.mark.skip(reason="only root can give files to others"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -19,7 +19,11 @@ from sloth_runner.core.resource import Declared, Resource
 
 TYPES = sorted(registry().types.items())
 FILES = [
-    pytest.param(cls, sample, law, id=f"{name} {number} {law.__name__}")
+    pytest.param(
+        *(cls, sample, law),
+        id=f"{name} {number} {law.__name__}",
+        marks=[pytest.mark.root] if "owner" in sample else [],
+    )
     for name, cls in TYPES
     if of_files(cls)
     for number, sample in enumerate(cls.samples)

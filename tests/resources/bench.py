@@ -1,6 +1,9 @@
 """A place to try a resource on this machine: what the engine does with one, spelled out."""
 
 import asyncio
+import grp
+import os
+import pwd
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +15,8 @@ from sloth_runner.core.values import State
 from sloth_runner.hosts.local import LocalHost
 
 Snapshot = dict[str, tuple[Any, ...]]
+USER, GROUP = pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(os.getegid()).gr_name
+"""Whose the files are that a test makes."""
 
 
 class Bench:

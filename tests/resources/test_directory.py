@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from resources.bench import Bench, snapshot
+from resources.bench import GROUP, USER, Bench, snapshot
 from sloth_runner.core.errors import ParamError, Refused
 from sloth_runner.core.schema import build
 from sloth_runner.resources.directory import Directory
@@ -43,6 +43,7 @@ def test_a_directory_and_its_parents_are_made_once(here: Path, local: Bench) -> 
     assert local.changes(directory(here / "a")) == []
 
 
+@pytest.mark.root
 @pytest.mark.parametrize(
     ("disturb", "named"),
     [
@@ -63,6 +64,7 @@ def test_drift_names_exactly_what_was_disturbed(
     assert mode_of(here / "d") == "1777"
 
 
+@pytest.mark.root
 def test_old_attributes_come_back(here: Path, local: Bench) -> None:
     (here / "d").mkdir(mode=0o700)
     os.chown(here / "d", 12345, 12346)
@@ -101,17 +103,18 @@ def test_modes_of_files_stay_where_only_directories_are_managed(tree: Path, loca
 
 
 def test_one_disturbed_file_below_is_drift_of_the_tree(tree: Path, local: Bench) -> None:
-    wanted = directory(tree, recurse=True, file_mode="0640", owner="root")
+    wanted = directory(tree, recurse=True, file_mode="0640", owner=USER)
     local.converge(wanted)
     assert local.observe(wanted)["tree"] == "uniform"  # type: ignore[index]
     (tree / "run").chmod(0o600)
     assert local.changes(wanted) == ["tree"]
-    assert local.observe(wanted)["tree"] == [["run", "0600 root:root"]]  # type: ignore[index]
+    assert local.observe(wanted)["tree"] == [["run", f"0600 {USER}:{GROUP}"]]  # type: ignore[index]
     assert "run" in local.preview(wanted)["tree"]
     local.converge(wanted)
     assert mode_of(tree / "run") == "0640"
 
 
+@pytest.mark.root
 def test_old_attributes_of_a_whole_tree_come_back(tree: Path, local: Bench) -> None:
     os.chown(tree / "link", 12345, 12345, follow_symlinks=False)
     os.chown(tree / "run", 12345, 12346)
@@ -150,6 +153,7 @@ def test_absent_removes_an_empty_one_and_brings_it_back(here: Path, local: Bench
     assert snapshot(here) == before
 
 
+@pytest.mark.root
 def test_absent_needs_force_for_content_and_brings_it_back(tree: Path, local: Bench) -> None:
     os.chown(tree / "run", 12345, 12346)
     before = snapshot(tree)

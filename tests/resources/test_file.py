@@ -63,6 +63,7 @@ def test_any_name_is_only_a_name(here: Path, local: Bench, name: str) -> None:
     assert list(here.iterdir()) == []
 
 
+@pytest.mark.root
 @pytest.mark.parametrize(
     ("disturb", "named"),
     [
@@ -84,6 +85,7 @@ def test_drift_names_exactly_what_was_disturbed(
     assert local.changes(wanted) == []
 
 
+@pytest.mark.root
 def test_what_is_not_given_is_not_touched(here: Path, local: Bench) -> None:
     path = here / "f"
     path.write_text("old")
@@ -94,6 +96,7 @@ def test_what_is_not_given_is_not_touched(here: Path, local: Bench) -> None:
     assert (mode_of(path), stat.st_uid, stat.st_gid) == ("2711", 12345, 12346)
 
 
+@pytest.mark.root
 def test_only_attributes_differ_and_the_file_itself_stays(here: Path, local: Bench) -> None:
     path = here / "f"
     path.write_text("hello\n")
@@ -102,6 +105,7 @@ def test_only_attributes_differ_and_the_file_itself_stays(here: Path, local: Ben
     assert (path.stat().st_ino, mode_of(path), path.stat().st_uid) == (inode, "0600", 12345)
 
 
+@pytest.mark.root
 def test_owners_are_compared_by_name_or_by_number(here: Path, local: Bench) -> None:
     local.converge(file(here / "f"))
     assert local.changes(file(here / "f", owner="root", group="root")) == []
@@ -109,6 +113,7 @@ def test_owners_are_compared_by_name_or_by_number(here: Path, local: Bench) -> N
     assert local.changes(file(here / "f", owner="daemon", group=0)) == ["owner"]
 
 
+@pytest.mark.root
 def test_what_was_there_comes_back_byte_for_byte(here: Path, local: Bench) -> None:
     path = here / "f"
     path.write_bytes(b"old \xff\0")

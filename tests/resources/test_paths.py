@@ -27,7 +27,7 @@ def test_stat_describes_a_file_and_a_link(here: Path, local: Bench) -> None:
         "file",
         "0640",
         5,
-        "root",
+        (here / "f").owner(),
     )
     assert seen["mtime"] == pytest.approx((here / "f").stat().st_mtime)
     assert ask(local, Stat(path=str(here / "l")))["target"] == "f"

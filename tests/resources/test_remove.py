@@ -37,6 +37,7 @@ def make_tree(path: Path) -> None:
     os.chown(path, 12345, 12346)
 
 
+@pytest.mark.root
 @pytest.mark.parametrize(
     "make",
     [make_file, make_tree, lambda p: p.symlink_to("there"), lambda p: p.mkdir(mode=0o711)],
@@ -67,6 +68,7 @@ def test_what_a_link_points_to_stays(here: Path, local: Bench) -> None:
     assert [path.name for path in here.iterdir()] == ["kept"]
 
 
+@pytest.mark.root
 def test_a_directory_with_content_needs_force_in_the_preview_too(here: Path, local: Bench) -> None:
     make_tree(here / "x")
     with pytest.raises(
@@ -116,6 +118,7 @@ def test_mount_points_and_what_holds_one_are_refused(local: Bench, path: str) ->
         local.preview(absence(path, force=True))
 
 
+@pytest.mark.root
 @pytest.mark.parametrize(
     ("make", "sealed"), [(make_file, True), (make_tree, True), (lambda p: p.touch(0o644), False)]
 )

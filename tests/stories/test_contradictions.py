@@ -1,7 +1,5 @@
 """Two lines that want one thing in different ways are refused before either could win."""
 
-import os
-
 import pytest
 
 from stories.story import Story
@@ -91,7 +89,7 @@ def test_a_file_that_a_recursive_directory_wants_otherwise_is_refused(
     assert story.run(same).code == 0
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can say whose a file is")
+@pytest.mark.root
 def test_a_name_and_a_number_of_one_account_are_no_contradiction(story: Story) -> None:
     (story.here / "www").mkdir()
     lua = """
@@ -102,7 +100,7 @@ def test_a_name_and_a_number_of_one_account_are_no_contradiction(story: Story) -
     assert story.run(lua).counts == {"unchanged": 2}
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.root
 @pytest.mark.parametrize(
     "inner",
     [
