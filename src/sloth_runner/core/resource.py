@@ -103,7 +103,7 @@ class Resource(Declared, frozen=True, kw_only=True):
     """A managed thing. Subclasses MUST give ``observe``, ``apply`` and ``destroy``."""
 
     on_controller: ClassVar[bool] = False
-    """MAY: whether what ``saves`` names is on the controller instead of the host."""
+    """MAY: whether what it keeps, and ``saves``, is on the controller instead of the host."""
 
     checks_ahead: ClassVar[bool] = False
     """MAY: whether what ``preview_check`` finds Refused holds although something changes before.
@@ -129,6 +129,11 @@ class Resource(Declared, frozen=True, kw_only=True):
     def path(self) -> str | None:
         """MAY: the path that is observed, so that only changes near it make it stale."""
         return None
+
+    @property
+    def place(self) -> str | None:
+        """MAY: the path of what it keeps, on the controller where ``on_controller``."""
+        return self.path
 
     @property
     def sees(self) -> tuple[str, ...]:
@@ -184,6 +189,18 @@ class Resource(Declared, frozen=True, kw_only=True):
         return {}
 
     @property
+    def spreads(self) -> bool:
+        """MAY: whether it keeps what is below its place, beside others; ``among`` is asked then."""
+        return False
+
+    def among(self, others: Iterable["Resource"]) -> "Resource":
+        """MAY: this one, leaving to ``others`` of its machine what they declare below its place.
+
+        They are what this run has declared so far, and the record of what it has not.
+        """
+        return self
+
+    @property
     def tracked(self) -> tuple[str, ...]:
         """MAY: properties beside the desired ones whose recorded values drift is compared with."""
         return ()
@@ -196,7 +213,7 @@ class Resource(Declared, frozen=True, kw_only=True):
     @property
     def exclusive(self) -> str:
         """MAY: two operations of one host with the same text never run at the same time."""
-        return self.path or f"{self.type}:{self.name}"
+        return self.place or f"{self.type}:{self.name}"
 
     @property
     def sensitive(self) -> frozenset[str]:

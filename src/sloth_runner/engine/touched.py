@@ -1,7 +1,6 @@
 """When what was last touched on a host, on a clock that counts operations."""
 
-from collections.abc import Iterator
-
+from sloth_runner.core.paths import upwards
 from sloth_runner.core.resource import Touches
 
 
@@ -20,7 +19,7 @@ class Touched:
             return
         for path in touches.paths:
             self._at[path] = count
-            for above in _upwards(path):
+            for above in upwards(path):
                 self._below[above] = count
 
     def latest(self, path: str | None) -> int:
@@ -30,13 +29,5 @@ class Touched:
         return max(
             self._everything,
             self._below.get(path, 0),
-            *(self._at.get(above, 0) for above in _upwards(path)),
+            *(self._at.get(above, 0) for above in upwards(path)),
         )
-
-
-def _upwards(path: str) -> Iterator[str]:
-    """Yields ``path`` and every folder above it."""
-    while path:
-        yield path
-        path = path.rpartition("/")[0]
-    yield "/"

@@ -24,6 +24,7 @@ from sloth_runner.engine.observations import Observations
 from sloth_runner.engine.operations import Operations
 from sloth_runner.engine.parameters import Parameters, Render
 from sloth_runner.engine.pipeline import Pipeline
+from sloth_runner.engine.places import among
 from sloth_runner.engine.plan import Plan
 from sloth_runner.engine.preimages import Preimages
 from sloth_runner.engine.program import MAIN, Program, RunSpec
@@ -120,7 +121,7 @@ class Tools(Struct, frozen=True, kw_only=True):
         if load is not None:
             await _define(seal.definitions, recorder.rows.values(), load)
         observations = Observations(machines, max_age=settings.max_age)
-        claims = Claims(await _looked_at(recorder, observations))
+        claims = Claims(*await _looked_at(recorder, observations))
         recorder.bases = claims.bases
         counts = Counts()
         pipeline = Pipeline(
@@ -231,12 +232,13 @@ async def _define(definitions: Definitions, rows: Iterable[ResourceRow], load: L
 
 async def _looked_at(
     recorder: Recorder, observations: Observations
-) -> dict[Address, tuple[Resource, Resource]]:
-    """Rebuilds the resources of rows and begins to look at them; returns the refined ones.
+) -> tuple[dict[Address, tuple[Resource, Resource]], dict[Address, Resource]]:
+    """Rebuilds the resources of rows and begins to look at them.
 
-    Those are answered with their base. The types with the fewest go first: what is asked of
-    programs for them is found out while the others are rebuilt. A row that this installation
-    cannot rebuild is looked at when the workflow calls for it.
+    Returns the refined ones with their base, and all that the last run has declared. The
+    types with the fewest go first: what is asked of programs for them is found out while
+    the others are rebuilt. Last are those that leave something to others. A row that this
+    installation cannot rebuild is looked at when the workflow calls for it.
     """
     rows = [row for row in recorder.rows.values() if not row.registered]
     paths = [path for row in rows for path in sources(row.params)]
@@ -245,14 +247,20 @@ async def _looked_at(
     for row in rows:
         by_type.setdefault(row.address.type, []).append(row)
     refined: dict[Address, tuple[Resource, Resource]] = {}
+    spread: dict[Address, Resource] = {}
+    declared: dict[Address, Resource] = {}
     for name, group in sorted(by_type.items(), key=lambda item: len(item[1])):
         recorded: dict[Address, Resource] = {}
         for row in group:
             with contextlib.suppress(SlothError):
-                recorded[row.address] = recorder.seal.resource(name, row.params)
+                resource = recorder.seal.resource(name, row.params)
+                (spread if resource.spreads else recorded)[row.address] = resource
+                if row.state != "orphaned":
+                    declared[row.address] = resource
                 if BASE in row.params:
                     base = recorder.seal.resource(name, row.params[BASE])
-                    refined[row.address] = base, recorded[row.address]
+                    refined[row.address] = base, resource
         observations.begin(recorded)
         await asyncio.sleep(0)
-    return refined
+    observations.begin({a: among(a, resource, declared) for a, resource in spread.items()})
+    return refined, declared

@@ -1696,11 +1696,12 @@ def unpack_archive(
     owner: str | None = None,
     group: str | None = None,
     preserve: bool = False,
-    only: Sequence[str] | None = None,
+    only: Mapping[str, Mapping[str, str]] | None = None,
 ) -> dict[str, Any]:
     """Unpacks a tar archive below the directory ``dest``; returns {"members": how many}.
 
-    With ``only`` these members alone, by their names; the others stay as they are.
+    With ``only`` these members alone, by their names, each with the "mode", "owner" and
+    "group" that are given for it; the others stay as they are.
 
     The whole archive is checked before anything is written. Each file is made whole or not
     at all, and no link is gone through, neither of the archive nor one that was there
@@ -1717,10 +1718,13 @@ def unpack_archive(
         _read_to_end(archive)
         top = os.open(place.name, _DIRECTORY_FLAGS, dir_fd=place.fd)
         try:
-            unpacking = _Unpacking(top, place.path, wanted, preserve)
-            wanting = None if only is None else set(only)
+            each = {
+                _raw(name): Wanted(names, given.get("mode"), given.get("owner"), given.get("group"))
+                for name, given in (only or {}).items()
+            }
+            unpacking = _Unpacking(top, place.path, wanted, each, preserve)
             for member in archive.getmembers():
-                if wanting is None or _member_name(member.name, member.name) in wanting:
+                if only is None or _member_name(member.name, member.name) in only:
                     unpacking.make(archive, member)
             unpacking.finish()
         except (OSError, Refused) as error:
@@ -1740,10 +1744,18 @@ def _within_clock(moment: float) -> float:
 class _Unpacking:
     """The making of an archive's members below an opened directory."""
 
-    def __init__(self, top: int, shown: bytes, wanted: Wanted, preserve: bool) -> None:
+    def __init__(
+        self,
+        top: int,
+        shown: bytes,
+        wanted: Wanted,
+        each: Mapping[bytes, Wanted],
+        preserve: bool,
+    ) -> None:
         self._top = top
         self._shown = shown
         self._wanted = wanted
+        self._each = each
         self._preserve = preserve
         self._directories: dict[bytes, Any] = {}
 
@@ -1794,9 +1806,10 @@ class _Unpacking:
     def _attributes(self, member: Any) -> tuple[int, int, int]:
         if self._preserve:
             return member.uid, member.gid, member.mode & 0o7777
-        uid = -1 if self._wanted.uid is None else self._wanted.uid
-        gid = -1 if self._wanted.gid is None else self._wanted.gid
-        return uid, gid, member.mode & 0o777
+        wanted = self._each.get(_raw(_member_name(member.name, member.name)), self._wanted)
+        uid = -1 if wanted.uid is None else wanted.uid
+        gid = -1 if wanted.gid is None else wanted.gid
+        return uid, gid, member.mode & 0o777 if wanted.mode is None else wanted.mode
 
     def _dress(self, fd: int, member: Any) -> None:
         uid, gid, mode = self._attributes(member)
@@ -1809,8 +1822,10 @@ class _Unpacking:
         """Opens a directory below the top, making what is missing; goes through no link."""
         fd = os.dup(self._top)
         try:
+            at = b""
             for part in relative.split(b"/") if relative else ():
-                below = self._open_or_make(fd, part, relative)
+                at = os.path.join(at, part)
+                below = self._open_or_make(fd, part, at)
                 os.close(fd)
                 fd = below
             yield fd
@@ -1832,7 +1847,7 @@ class _Unpacking:
                 ) from None
             raise
         if made:
-            self._wanted.over(None, 0o755).give(below)
+            self._each.get(relative, self._wanted).over(None, 0o755).give(below)
         return below
 
     def finish(self) -> None:

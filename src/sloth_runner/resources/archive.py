@@ -1,19 +1,26 @@
 """The content of a tar archive, unpacked."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
+from msgspec import field, structs
+
+from sloth_runner.core import values
 from sloth_runner.core.diff import Diff
 from sloth_runner.core.errors import ParamError, Refused
 from sloth_runner.core.host import FileStat, Host, Request
+from sloth_runner.core.paths import is_below, upwards
 from sloth_runner.core.resource import Function, Origin, Resource, declare
-from sloth_runner.core.schema import Account, Content, Doc, Path
-from sloth_runner.core.values import State
+from sloth_runner.core.schema import Account, Content, Doc, Mode, Path
+from sloth_runner.core.values import State, Value
 from sloth_runner.resources import _files, _trees
-from sloth_runner.resources._files import SAMPLES, described
+from sloth_runner.resources._files import SAMPLES, described, set_only
+from sloth_runner.resources.directory import Directory
 
 _DONE = "unpacked"
 _MISSING, _CHANGED, _IN_THE_WAY = "missing", "changed", "in the way"
+_WHOLE, _EDITED, _BELOW = "whole", "edited", "below"
+"""What another line decides: all of a path, its content, and this of everything below it too."""
 Member = Mapping[str, Any]
 
 
@@ -25,6 +32,7 @@ Member = Mapping[str, Any]
         doc="Unpacks a tar archive into a directory.",
         first="src",
         source="src",
+        preset={"others": {}},
     ),
 )
 class Archive(Resource, frozen=True, kw_only=True):
@@ -34,6 +42,11 @@ class Archive(Resource, frozen=True, kw_only=True):
     only that path is looked for. The directory must exist. An archive that would write
     outside of it (absolute names, ``..``, links, devices) is refused, in the preview too.
     Removing takes away what the archive holds, and nothing else.
+
+    What other lines declare of it is theirs. Of a file in which one keeps a line or a block
+    it sees to it only that it is there. What one declares as a whole, a file, a link or that
+    it is not there, it leaves alone. Directories decide the modes and owners that they give,
+    with ``recurse`` those of all below them.
 
     ```lua
     file_ops.directory("/tmp/sloth-sample/app")
@@ -54,11 +67,20 @@ class Archive(Resource, frozen=True, kw_only=True):
     creates: Annotated[
         Path | None, Doc("A path that exists once it is unpacked: then nothing is compared.")
     ] = None
+    mode: Annotated[
+        Mode | None, Doc("Mode of all directories. By default as in the archive when it is made.")
+    ] = None
+    file_mode: Annotated[
+        Mode | None, Doc("Mode of all files. By default each has that of the archive.")
+    ] = None
     owner: Annotated[Account | None, Doc("Owner of everything unpacked, by name or number.")] = None
     group: Annotated[Account | None, Doc("Group of everything unpacked, by name or number.")] = None
     id: Annotated[
         str | None, Doc("Added to the name, where several archives go into one directory.")
     ] = None
+    others: Annotated[
+        dict[str, Value], Doc("What other lines decide, by path; the program finds it.")
+    ] = field(default_factory=dict)
 
     samples: ClassVar = ({"dest": f"{SAMPLES}/into", "archive": f"{SAMPLES}/app.tar"},)
     sample_files: ClassVar[Mapping[str, str]] = {
@@ -75,6 +97,19 @@ class Archive(Resource, frozen=True, kw_only=True):
         return self.dest
 
     @property
+    def spreads(self) -> bool:
+        return True
+
+    def among(self, others: Iterable[Resource]) -> "Archive":
+        found: dict[str, dict[str, Value]] = {}
+        for other in others:
+            path, part = other.place or "", _part_of(other)
+            around = part.get(_BELOW) and _WHOLE not in part and path in upwards(self.dest)
+            if around or is_below(path, self.dest):
+                found.setdefault(path, {}).update(part)
+        return structs.replace(self, others=found)
+
+    @property
     def sees(self) -> tuple[str, ...]:
         return () if self.archive is None else (self.archive,)
 
@@ -87,7 +122,8 @@ class Archive(Resource, frozen=True, kw_only=True):
     @property
     def observation_key(self) -> Hashable:
         source = self.archive if self.src is None else self.src.sha256
-        return (self.dest, source, self.creates, self.owner, self.group)
+        attributes = (self.mode, self.file_mode, self.owner, self.group)
+        return (self.dest, source, self.creates, attributes, values.encode(self.others))
 
     def desired(self) -> State:
         return {"members": _DONE}
@@ -95,18 +131,11 @@ class Archive(Resource, frozen=True, kw_only=True):
     async def observe(self, host: Host) -> State | None:
         if self.creates is not None and await host.stat(self.creates, follow=True) is not None:
             return {"members": _DONE}
-        members = await self._members(host)
-        found = await _files.stats(
-            host, [{"path": self._at(m), "follow": False, "digest": True} for m in members]
-        )
-        pairs = list(zip(members, found, strict=True))
-        for _, stat in pairs:
-            if isinstance(stat, Exception):
-                raise stat
+        pairs = await self._found(host, await self._own_members(host))
         left: dict[str, list[Any]] = {}
         for member, stat in pairs:
             what = self._difference(member, stat)
-            if what == _CHANGED:
+            if what == _CHANGED and stat is not None:
                 left.setdefault(what, []).append([member["name"], _noted(stat)])
             elif what is not None:
                 left.setdefault(what, []).append(member["name"])
@@ -122,18 +151,40 @@ class Archive(Resource, frozen=True, kw_only=True):
             return _IN_THE_WAY
         if member.get("implied"):
             return None  # it is made where it is missing, and not the archive's beyond that
-        wanted = {"kind": member["kind"], **_files.set_only(owner=self.owner, group=self.group)}
+        theirs = self._decided(member)
+        wanted = {"kind": member["kind"], **self._attributes(member)}
         if member["kind"] == "file":
-            wanted |= {"sha256": member["sha256"], "mode": _plain_mode(member["mode"])}
+            wanted = {"mode": _plain_mode(member["mode"]), "sha256": member["sha256"], **wanted}
         if member["kind"] == "link":
             wanted |= {"target": member["target"]}
+        if theirs.get(_EDITED):
+            wanted.pop("sha256", None)
         seen = {
             "kind": stat.kind,
             "sha256": stat.sha256,
             "target": stat.target,
             **_files.attributes_of(stat, self.owner, self.group),
         }
-        return None if all(seen[name] == value for name, value in wanted.items()) else _CHANGED
+        mine = {name: value for name, value in wanted.items() if name not in theirs}
+        return None if all(seen[name] == value for name, value in mine.items()) else _CHANGED
+
+    def _attributes(self, member: Member) -> dict[str, str]:
+        """Returns the mode and owners that the parameters give to a member."""
+        modes = {"directory": self.mode, "file": self.file_mode}
+        return set_only(mode=modes.get(member["kind"]), owner=self.owner, group=self.group)
+
+    def _decided(self, member: Member) -> dict[str, Value]:
+        """Returns what other lines decide of a member, its mode and owners by their names."""
+        decided: dict[str, Value] = {}
+        if not self.others:
+            return decided
+        path = self._at(member)
+        for above in reversed([*upwards(path)]):
+            part = self.others.get(above, {})
+            if above == path or part.get(_BELOW):
+                decided |= part
+        modes = {"directory": decided.pop("mode", None), "file": decided.pop("file_mode", None)}
+        return decided | set_only(mode=modes.get(member["kind"]))
 
     def plan_check(self, actual: State | None) -> None:
         members = (actual or {}).get("members")
@@ -163,11 +214,16 @@ class Archive(Resource, frozen=True, kw_only=True):
         )
 
     async def apply(self, host: Host, change: Diff) -> None:
+        wanting = _wanting(change)
         how = {
             "dest": await _files.real_path(host, self.dest),
             "owner": self.owner,
             "group": self.group,
-            "only": _wanting(change),
+            "only": {
+                member["name"]: self._attributes(member) | _attributes_in(self._decided(member))
+                for member in await self._own_members(host, digest=False)
+                if wanting is None or member["name"] in wanting
+            },
         }
         if self.src is None:
             await host.ask("unpack", path=self.archive, **how)
@@ -178,7 +234,15 @@ class Archive(Resource, frozen=True, kw_only=True):
     async def destroy(self, host: Host) -> None:
         """Removes the archive's files, and its directories where they are empty then."""
         members = await self._members(host)
-        await _remove(host, [self._at(m) for m in members if m["kind"] != "directory"])
+        await _remove(
+            host,
+            [
+                self._at(member)
+                for member, stat in await self._found(host, members)
+                if member["kind"] != "directory"
+                and not (self._decided(member).get(_WHOLE) and self._difference(member, stat))
+            ],
+        )
         for member in sorted(members, key=lambda m: str(m["name"]), reverse=True):
             path = self._at(member)
             if member["kind"] == "directory" and path != self.dest:
@@ -217,12 +281,29 @@ class Archive(Resource, frozen=True, kw_only=True):
             await host.ask("remove", path=path)
         await host.write(path, saved, mode=mode, owner=owner, group=group)
 
-    async def _members(self, host: Host) -> list[Member]:
+    async def _found(
+        self, host: Host, members: Sequence[Member]
+    ) -> list[tuple[Member, FileStat | None]]:
+        """Returns the members with what is there in their places."""
+        found = await _files.stats(
+            host, [{"path": self._at(m), "follow": False, "digest": True} for m in members]
+        )
+        for stat in found:
+            if isinstance(stat, Exception):
+                raise stat
+        return list(zip(members, found, strict=True))
+
+    async def _own_members(self, host: Host, *, digest: bool = True) -> list[Member]:
+        """Returns the members that no other line declares as a whole."""
+        members = await self._members(host, digest=digest)
+        return [member for member in members if not self._decided(member).get(_WHOLE)]
+
+    async def _members(self, host: Host, *, digest: bool = True) -> list[Member]:
         """Returns what the archive holds, with the directories that its names imply."""
         machine, path = host, self.archive
         if self.src is not None:
             machine, path = host.controller, Path(self.src.path or "")
-        members: list[Member] = await machine.ask("members", path=path, digest=True)
+        members: list[Member] = await machine.ask("members", path=path, digest=digest)
         named = {member["name"] for member in members}
         above = {
             name[:at]
@@ -237,12 +318,26 @@ class Archive(Resource, frozen=True, kw_only=True):
         return f"{self.dest}/{member['name']}".rstrip("/")
 
 
-def _wanting(change: Diff) -> list[str] | None:
+def _part_of(other: Resource) -> dict[str, Value]:
+    """Returns what another resource decides of what is at its place, or in it."""
+    if other.part_of_file:
+        return {_EDITED: True}
+    if not isinstance(other, Directory) or other.desired() is None:
+        return {} if other.spreads else {_WHOLE: True, _BELOW: True}
+    modes = {"mode": other.mode, "file_mode": other.file_mode}
+    return {_BELOW: other.recurse, **set_only(owner=other.owner, group=other.group, **modes)}
+
+
+def _attributes_in(decided: Mapping[str, Value]) -> dict[str, Value]:
+    return {name: decided[name] for name in ("mode", "owner", "group") if name in decided}
+
+
+def _wanting(change: Diff) -> set[str] | None:
     """Returns the names of the members that are missing or other than they should be; None: all."""
     [old] = [item.old for item in change.changes if item.property == "members"] or [None]
     if not isinstance(old, dict):
         return None
-    return [*old.get(_MISSING, ()), *(name for name, _ in old.get(_CHANGED, ()))]
+    return {*old.get(_MISSING, ()), *(name for name, _ in old.get(_CHANGED, ()))}
 
 
 def _noted(stat: FileStat) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from sloth_runner.core.diff import Diff
 from sloth_runner.core.errors import ParamError, Refused
 from sloth_runner.core.host import FileStat, Host, Request
+from sloth_runner.core.paths import is_below
 from sloth_runner.core.resource import Function, Origin, Resource, declare
 from sloth_runner.core.schema import Account, Doc, Mode, Path
 from sloth_runner.core.values import State, Value
@@ -137,7 +138,7 @@ class Directory(Resource, frozen=True, kw_only=True):
         for entry in below:
             stat = FileStat(**{key: entry[key] for key in entry if key != "path"})
             seen = _files.attributes_of(stat, self.owner, self.group)
-            if all(seen[name] == wanted for name, wanted in self._wanted(stat.kind).items()):
+            if all(seen[name] == wanted for name, wanted in self.wanted(stat.kind).items()):
                 continue
             if len(wrong) < KEPT:
                 wrong.append([entry["path"], f"{seen['mode']} {seen['owner']}:{seen['group']}"])
@@ -147,7 +148,8 @@ class Directory(Resource, frozen=True, kw_only=True):
             wrong.append([_REST, f"{more} more"])
         return wrong or "uniform"
 
-    def _wanted(self, kind: str) -> dict[str, str]:
+    def wanted(self, kind: str) -> dict[str, str]:
+        """Returns the attributes of what is there, or below: a directory, a file or a link."""
         mode = {"directory": self.mode, "link": None}.get(kind, self.file_mode)
         return set_only(mode=mode, owner=self.owner, group=self.group)
 
@@ -157,12 +159,13 @@ class Directory(Resource, frozen=True, kw_only=True):
 
     def governs(self, other: Resource) -> Mapping[str, str]:
         """Wants of what is declared below what it sets there itself: it would undo the rest."""
-        below = (other.path or "").startswith(self.path.rstrip("/") + "/")
+        place = other.place or ""
+        below = is_below(place, self.path) or (other.spreads and place == self.path)
         if not below or other.desired() is None:
             return {}
-        inner = isinstance(other, Directory)
-        wanted = self._wanted("directory" if inner else "file")
-        if inner and other.governing:
+        whole = other.governing or other.spreads
+        wanted = self.wanted("directory" if whole or isinstance(other, Directory) else "file")
+        if whole:
             wanted |= set_only(file_mode=self.file_mode)
         return {name: value for name, value in wanted.items() if hasattr(other, name)}
 

@@ -9,7 +9,7 @@ from sloth_runner.core.diff import Diff
 from sloth_runner.core.errors import Refused
 from sloth_runner.core.host import Host
 from sloth_runner.core.resource import Function, Origin, Resource, Touches, declare
-from sloth_runner.core.schema import Doc, Mode, Path
+from sloth_runner.core.schema import Account, Doc, Mode, Path
 from sloth_runner.core.values import State
 from sloth_runner.resources import _files
 from sloth_runner.resources._files import SAMPLES, described
@@ -45,6 +45,8 @@ class Fetch(Resource, frozen=True, kw_only=True):
     mode: Annotated[
         Mode | None, Doc('Mode of the copy. A new one without: "0600", since it may hold secrets.')
     ] = None
+    owner: Annotated[Account | None, Doc("Owner of the copy, by name or number.")] = None
+    group: Annotated[Account | None, Doc("Group of the copy, by name or number.")] = None
 
     samples: ClassVar = ({"src": f"{SAMPLES}/report", "dest": f"{SAMPLES}/copy"},)
     sample_files: ClassVar = {f"{SAMPLES}/report": "bytes \udcff\n"}
@@ -56,19 +58,24 @@ class Fetch(Resource, frozen=True, kw_only=True):
         return self.src
 
     @property
+    def place(self) -> str:
+        return self.dest
+
+    @property
+    def part_of_file(self) -> bool:
+        return False
+
+    @property
     def touches(self) -> Touches:
         return Touches((self.dest,))
 
     @property
-    def exclusive(self) -> str:
-        return self.dest
-
-    @property
     def observation_key(self) -> Hashable:
-        return (self.src, self.dest)
+        return (self.src, self.dest, _files.numbers(self.owner, self.group))
 
     def desired(self) -> State:
-        return {"copy": _CURRENT, **_files.set_only(mode=self.mode)}
+        attributes = _files.set_only(mode=self.mode, owner=self.owner, group=self.group)
+        return {"copy": _CURRENT, **attributes}
 
     async def observe(self, host: Host) -> State | None:
         copy = await host.controller.stat(self.dest, digest=True)
@@ -81,7 +88,7 @@ class Fetch(Resource, frozen=True, kw_only=True):
             state = "without its original"
         else:
             state = _CURRENT if copy.sha256 == original.sha256 else "outdated"
-        return {"copy": state, **_files.attributes_of(copy, None, None)}
+        return {"copy": state, **_files.attributes_of(copy, self.owner, self.group)}
 
     def plan_check(self, actual: State | None) -> None:
         if actual is not None and actual["copy"].startswith("a "):
@@ -106,7 +113,8 @@ class Fetch(Resource, frozen=True, kw_only=True):
     async def apply(self, host: Host, change: Diff) -> None:
         controller = host.controller
         if change.kind != "create" and "copy" not in change:
-            await controller.ask("attributes", path=self.dest, mode=self.mode)
+            attributes = {"mode": self.mode, "owner": self.owner, "group": self.group}
+            await controller.ask("attributes", path=self.dest, **attributes)
             return
         # Fetched beside its place first: the write that follows is atomic, and the old copy
         # stays whole when the host goes away half way.
@@ -117,7 +125,9 @@ class Fetch(Resource, frozen=True, kw_only=True):
             if content is None:
                 raise Refused(f"{self.src} is not there, so there is no file to fetch")
             mode = self.mode or ("0600" if change.kind == "create" else None)
-            await controller.write(self.dest, content, mode=mode)
+            await controller.write(
+                self.dest, content, mode=mode, owner=self.owner, group=self.group
+            )
         finally:
             await controller.ask("remove", path=part)
 

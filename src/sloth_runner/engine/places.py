@@ -1,0 +1,136 @@
+"""What the lines of a workflow say of paths: who has which part, and that no two disagree."""
+
+from collections.abc import Mapping
+
+from msgspec import Struct, structs
+
+from sloth_runner.core.address import LOCAL, Address
+from sloth_runner.core.errors import ConflictError, ParamError
+from sloth_runner.core.resource import Resource
+from sloth_runner.engine.context import Caller
+
+
+class Claim(Struct, frozen=True):
+    """A declaration of this run: what stands there, what it became, and who declared it first."""
+
+    declared: Resource
+    resource: Resource
+    caller: Caller
+
+    def retried(self, caller: Caller) -> bool:
+        """Whether it was made by an earlier attempt of the same task."""
+        return self.caller.task == caller.task and self.caller.attempt != caller.attempt
+
+
+class Places:
+    """The declarations of one run by the paths of what they keep.
+
+    ``claims`` are those, by address; ``recorded`` is what the record has and nobody dropped.
+    """
+
+    def __init__(
+        self, claims: Mapping[Address, Claim], recorded: Mapping[Address, Resource]
+    ) -> None:
+        self._claims = claims
+        self._recorded = recorded
+        self._whole: dict[tuple[str, str], Claim] = {}
+        self._parts: dict[tuple[str, str], Claim] = {}
+        self._governors: dict[Address, Claim] = {}
+
+    def settled(self, address: Address, resource: Resource, caller: Caller) -> Resource:
+        """Returns ``resource`` with what others decide for it: what holds it, what is within it."""
+        for holder, claim in self._governors.items():
+            if holder != address and _host(holder, claim.resource) == _host(address, resource):
+                wanted = claim.resource.governs(resource)
+                _agree(address, resource, wanted, caller, claim.caller, caller)
+                lent = {name: v for name, v in wanted.items() if getattr(resource, name) is None}
+                if lent:
+                    resource = structs.replace(resource, **lent)
+                    _check(resource, caller)
+        if not resource.spreads:
+            return resource
+        declared = {held: claim.resource for held, claim in self._claims.items()}
+        return among(address, resource, {**self._recorded, **declared})
+
+    def take(self, address: Address, claim: Claim) -> None:
+        """Notes a claim; raises ConflictError where another one of its path contradicts it."""
+        self._govern(address, claim)
+        self._check_whole(address, claim)
+
+    def _govern(self, address: Address, claim: Claim) -> None:
+        """Refuses what decides for others where one of them wants it otherwise."""
+        if not claim.resource.governing:
+            return
+        self._governors[address] = claim
+        host = _host(address, claim.resource)
+        for held, known in self._claims.items():
+            if held != address and _host(held, known.resource) == host:
+                wanted = claim.resource.governs(known.resource)
+                _agree(held, known.resource, wanted, known.caller, claim.caller, claim.caller)
+
+    def _check_whole(self, address: Address, claim: Claim) -> None:
+        path, part = claim.resource.place, claim.resource.part_of_file
+        if path is None or part is None:
+            return
+        place = (_host(address, claim.resource), path)
+        mine, others = (self._parts, self._whole) if part else (self._whole, self._parts)
+        first = mine.setdefault(place, claim)
+        other = others.get(place)
+        if other is None and not part and first.resource.type != claim.resource.type:
+            other = first
+        if other is not None and not other.retried(claim.caller):
+            raise ConflictError(
+                f"this {claim.resource.type} and the {other.resource.type} declared at "
+                f"{other.caller.place} both own the content of {path}",
+                location=claim.caller.location,
+                hint="put the line or block into the content, or use file_ops.template"
+                if part or other.resource.part_of_file
+                else "keep one of them",
+                effects=("this declaration was not applied",),
+            )
+
+
+def among(address: Address, resource: Resource, others: Mapping[Address, Resource]) -> Resource:
+    """Returns ``resource``, which spreads over its place, with what is left to ``others``."""
+    host = _host(address, resource)
+    near = [
+        other
+        for held, other in sorted(others.items())
+        if held != address and _host(held, other) == host
+    ]
+    return resource.among(near)
+
+
+def _host(address: Address, resource: Resource) -> str:
+    """Returns the machine that the place of a resource is on."""
+    return LOCAL if resource.on_controller else address.host
+
+
+def _agree(
+    address: Address,
+    resource: Resource,
+    wanted: Mapping[str, str],
+    inner: Caller,
+    outer: Caller,
+    caller: Caller,
+) -> None:
+    """Raises ConflictError where ``resource`` wants another value than what holds it."""
+    for name, value in wanted.items():
+        own = getattr(resource, name)
+        # A name and a number may be the same account: only the host knows.
+        if own not in (None, value) and own.isdigit() == value.isdigit():
+            raise ConflictError(
+                f"{address} has {name} {own} at {inner.place}, and {value} by what is declared "
+                f"of all in its directory at {outer.place}",
+                location=caller.location,
+                hint="they would undo each other in every run: give both the same value",
+                effects=("this declaration was not applied",),
+            )
+
+
+def _check(resource: Resource, caller: Caller) -> None:
+    """Asks a resource again what it refuses, now that its directory has decided for it."""
+    try:
+        resource.check()
+    except ParamError as error:
+        raise error.of_call(caller.function, caller.location) from None
