@@ -25,6 +25,62 @@ def test_a_file_has_one_owner_of_its_content(story: Story, kind: str, first: str
     assert story.file.name in told["detail"] and ":1" in told["detail"]
 
 
+AWAY = {
+    "path": 'file_ops.remove({path = HERE .. "/old", force = true})',
+    "directory": 'file_ops.directory({path = HERE .. "/old", state = "absent", force = true})',
+}
+KEPT = [
+    'content({path = HERE .. "/old", content = "x"})',
+    'copy({src = "page", dest = HERE .. "/old/page"})',
+    'directory({path = HERE .. "/old/a/b"})',
+    'symlink({path = HERE .. "/old", target = "page"})',
+    'download({url = "http://127.0.0.1:9/", dest = HERE .. "/old"})',
+    'fetch({src = HERE .. "/page", dest = HERE .. "/old"})',
+    'unarchive({src = "app.tar", dest = HERE .. "/old"})',
+    'lineinfile({path = HERE .. "/old", line = "x", create = true})',
+]
+
+
+@pytest.mark.parametrize("away", AWAY)
+@pytest.mark.parametrize("kept", KEPT)
+@pytest.mark.parametrize("away_first", [True, False])
+def test_a_path_is_kept_or_kept_away(story: Story, kept: str, away: str, away_first: bool) -> None:
+    for file in (story.folder / "page", story.folder / "app.tar", story.here / "page"):
+        file.write_text("page")
+    kept = f"file_ops.{kept}"
+    lines = [AWAY[away], kept] if away_first else [f"pcall(function() {kept} end)", AWAY[away]]
+    told = story.plan("\n".join(lines)).of("diagnostic")[-1]
+    assert told["title"] == "two declarations of one thing"
+    assert f"{story.here}/old" in told["detail"] and "web.lua:1" in told["detail"]
+    assert told["loc"].endswith(":2")
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        'file_ops.lineinfile({path = HERE .. "/old/f", regexp = "x", state = "absent"})',
+        'file_ops.content({path = HERE .. "/older", content = "x"})',
+        "file_ops.directory({path = HERE})",
+        'file_ops.remove(HERE .. "/old/f")',
+        'file_ops.fetch({src = HERE .. "/page", dest = HERE .. "/copy"})',
+    ],
+)
+def test_what_is_not_in_a_removed_path_goes_with_it(story: Story, beside: str) -> None:
+    (story.here / "page").write_text("page")
+    for lua in (f"{AWAY['path']}\n{beside}", f"{beside}\n{AWAY['path']}"):
+        assert story.run(lua).code == 0
+        assert set(story.run().counts) == {"unchanged"}
+
+
+def test_another_attempt_may_keep_what_one_has_removed(story: Story) -> None:
+    lua = f"""task({{name = "t", retries = 1, run = function(ctx)
+        if ctx.attempt == 1 then {AWAY["path"]} error("once more") end
+        file_ops.content({{path = HERE .. "/old", content = "x"}})
+    end}})"""
+    assert story.run(lua).code == 0
+    assert story.lines("old") == ["x"]
+
+
 TREE = (
     'file_ops.directory({path = HERE .. "/www", recurse = true, mode = "0750", file_mode = "0640"})'
 )

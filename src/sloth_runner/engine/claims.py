@@ -37,9 +37,8 @@ class Claims:
     def claim(self, host: str, resource: Resource, caller: Caller) -> Resource:
         """Notes that ``caller`` declares ``resource`` and returns what is to be ensured.
 
-        Raises ConflictError, naming both lines, when another line wants it otherwise, when
-        one owns the whole content of a file and another the whole or a part of it, or when a
-        recursive directory holds it that wants it otherwise.
+        Raises ConflictError, naming both lines, when another line wants it otherwise, or says
+        of its path what contradicts it (``engine.places``).
         """
         address = Address(host, resource.type, resource.name)
         claim = self._claims.get(address)

@@ -6,6 +6,7 @@ from msgspec import Struct, structs
 
 from sloth_runner.core.address import LOCAL, Address
 from sloth_runner.core.errors import ConflictError, ParamError
+from sloth_runner.core.paths import upwards
 from sloth_runner.core.resource import Resource
 from sloth_runner.engine.context import Caller
 
@@ -35,6 +36,8 @@ class Places:
         self._recorded = recorded
         self._whole: dict[tuple[str, str], Claim] = {}
         self._parts: dict[tuple[str, str], Claim] = {}
+        self._kept: dict[tuple[str, str], Claim] = {}
+        self._away: dict[tuple[str, str], Claim] = {}
         self._governors: dict[Address, Claim] = {}
 
     def settled(self, address: Address, resource: Resource, caller: Caller) -> Resource:
@@ -56,6 +59,7 @@ class Places:
         """Notes a claim; raises ConflictError where another one of its path contradicts it."""
         self._govern(address, claim)
         self._check_whole(address, claim)
+        self._check_kept(address, claim)
 
     def _govern(self, address: Address, claim: Claim) -> None:
         """Refuses what decides for others where one of them wants it otherwise."""
@@ -88,6 +92,31 @@ class Places:
                 else "keep one of them",
                 effects=("this declaration was not applied",),
             )
+
+    def _check_kept(self, address: Address, claim: Claim) -> None:
+        """Refuses what is kept at or below a path that is kept away, whichever comes first."""
+        host, path = _host(address, claim.resource), claim.resource.place
+        gone = claim.resource.desired() is None
+        if path is None or (gone and claim.resource.part_of_file):
+            return
+        if gone:
+            self._away[(host, path)] = claim
+            others = [self._kept.get((host, path))]
+        else:
+            above = [(host, folder) for folder in upwards(path)]
+            self._kept.update(dict.fromkeys(above, claim))
+            others = [self._away.get(folder) for folder in above]
+        for other in others:
+            if other is not None and not other.retried(claim.caller):
+                kept, away = (other, claim) if gone else (claim, other)
+                raise ConflictError(
+                    f"the {kept.resource.type} {kept.resource.place} is declared at "
+                    f"{kept.caller.place}, and {away.resource.place} is kept away at "
+                    f"{away.caller.place}",
+                    location=claim.caller.location,
+                    hint="they would undo each other in every run: keep one of them",
+                    effects=("this declaration was not applied",),
+                )
 
 
 def among(address: Address, resource: Resource, others: Mapping[Address, Resource]) -> Resource:

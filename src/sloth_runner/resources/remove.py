@@ -27,7 +27,8 @@ class Absence(Resource, frozen=True, kw_only=True):
 
     A directory that is not empty needs ``force``. What is removed is kept first, so that it
     can be brought back. Mount points, what holds one, and the system's own directories are
-    refused, in the preview too.
+    refused, in the preview too, and so is another line that keeps something at the path or
+    below it.
 
     ```lua
     file_ops.remove("/tmp/sloth-sample/old.conf")
