@@ -89,6 +89,21 @@ def test_every_other_byte_stays(here: Path, local: Bench, before: bytes, after: 
     assert conf.read_bytes() == before
 
 
+@pytest.mark.parametrize(("given", "after"), [({}, b"a\nb\n\n"), ({"regexp": "^b?$"}, b"a\n\n")])
+def test_an_empty_line_is_kept_in_a_file_without_a_final_newline(
+    here: Path, local: Bench, given: dict[str, Any], after: bytes
+) -> None:
+    conf = here / "conf"
+    conf.write_bytes(b"a\nb")
+    before = snapshot(conf)
+    wanted = line(conf, line="", **given)
+    origin = local.converge(wanted)
+    assert conf.read_bytes() == after
+    assert local.changes(wanted) == []
+    local.revert(wanted, origin)
+    assert snapshot(conf) == before
+
+
 @pytest.mark.parametrize("special", ["a.b*c", "[x", "$(rm -rf /)", "\\1 \\g<0>", "(", "^$"])
 def test_a_line_without_a_regexp_is_only_text(here: Path, local: Bench, special: str) -> None:
     conf = here / "conf"
@@ -318,4 +333,15 @@ def test_a_second_edit_changes_nothing_and_the_inverse_restores(
     if wanted.part_of(text) is None:
         assert wanted.without(once) == text
     unwanted = line(**params, state="absent")
+    assert unwanted.part_of(unwanted.without(text)) is None
+
+
+@given(contents, st.sampled_from([{}, {"regexp": "^(k=.)?$"}, {"insertafter": "^x"}]))
+@settings(max_examples=80, deadline=None)
+def test_an_empty_line_is_found_where_it_was_put(text: str, params: dict[str, str]) -> None:
+    wanted = line(line="", **params)
+    once = wanted.edited(text)
+    assert wanted.edited(once) == once
+    assert not wanted.diff(wanted.part_of(once))
+    unwanted = line(line="", **params, state="absent")
     assert unwanted.part_of(unwanted.without(text)) is None

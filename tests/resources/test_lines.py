@@ -45,6 +45,13 @@ def test_a_line_at_the_end_keeps_how_the_text_ends(text: str, expected: str) -> 
     assert str(lines) == expected
 
 
+@pytest.mark.parametrize(("text", "expected"), [("a", "a\n\n"), ("a\r\nb", "a\r\nb\r\n\r\n")])
+def test_an_empty_line_at_the_end_has_an_end(text: str, expected: str) -> None:
+    lines = Lines.of(text)
+    lines.insert(len(lines), [""])
+    assert str(lines) == expected
+
+
 def test_only_newlines_end_a_line() -> None:
     assert Lines.of("a\u2028b\x0bc\x85\nd").texts == ["a\u2028b\x0bc\x85", "d"]
 

@@ -1,6 +1,7 @@
 """Text as lines, edited without losing how they end: pure, no host, no files.
 
-A line ends with "\\n" or "\\r\\n"; only the last may end with nothing, and stays so.
+A line ends with "\\n" or "\\r\\n"; only the last may end with nothing, and stays so unless
+it is empty.
 """
 
 import re
@@ -31,7 +32,10 @@ class Lines(Struct):
         return cls([*texts, rest], [*ends, ""]) if rest else cls(texts, ends)
 
     def __str__(self) -> str:
-        return "".join(part for pair in zip(self.texts, self.ends, strict=True) for part in pair)
+        whole = "".join(part for pair in zip(self.texts, self.ends, strict=True) for part in pair)
+        # Without an end, an empty line is none.
+        unseen = bool(self.texts) and not (self.texts[-1] or self.ends[-1])
+        return whole + self.end if unseen else whole
 
     def __len__(self) -> int:
         return len(self.texts)
