@@ -24,7 +24,10 @@ class Request(NamedTuple):
 
 
 LOOKING = frozenset(
-    {"stat", "resolve", "read", "list", "walk", "members", "accounts", "facts", "connect", "get"}
+    [
+        *("stat", "resolve", "read", "list", "walk", "members"),
+        *("accounts", "facts", "connect", "get", "rehearse"),
+    ]
 )
 """The verbs that change nothing."""
 

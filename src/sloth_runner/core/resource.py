@@ -15,7 +15,7 @@ from sloth_runner.core import schema
 from sloth_runner.core.address import Address
 from sloth_runner.core.diff import Diff
 from sloth_runner.core.errors import SlothError
-from sloth_runner.core.host import Host
+from sloth_runner.core.host import Host, Request
 from sloth_runner.core.values import State, Value
 
 
@@ -270,6 +270,13 @@ class Resource(Declared, frozen=True, kw_only=True):
 
     async def preview_check(self, host: Host, actual: State | None, change: Diff) -> None:
         """MAY: look closer before a change and refuse it (TaskError); runs in the preview too."""
+
+    async def rehearsal(self, host: Host, change: Diff) -> tuple[Request, ...]:
+        """MAY: what ``apply`` will ask to be written, for a preview to hear what refuses it.
+
+        It is refused for where it is written to, so that the content need not be in it.
+        """
+        return ()
 
     @classmethod
     async def preview_check_many(

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from msgspec import structs
 
 from sloth_runner.core import values
-from sloth_runner.core.address import Address
+from sloth_runner.core.address import LOCAL, Address
 from sloth_runner.core.errors import HostError, Refused, SlothError
-from sloth_runner.core.host import Host, ReadOnlyHost
+from sloth_runner.core.host import Host, ReadOnlyHost, Request
 from sloth_runner.core.record import Carry, ResourceRow, now
 from sloth_runner.core.resource import Resource
 from sloth_runner.core.values import State
@@ -22,6 +22,9 @@ from sloth_runner.engine.preimages import Preimages
 from sloth_runner.engine.recorder import Recorder, same_wish
 from sloth_runner.engine.seal import change_data, redacted_state
 from sloth_runner.engine.work import Work, carried, checked, end_event, locate, owed, told
+
+Spot = tuple[str, str, str | None]
+"""Where all that is new meets the same conditions: the host, the directory, for which owner."""
 
 
 class Prediction:
@@ -46,6 +49,7 @@ class Prediction:
         self._preimages = preimages
         self._counts = counts
         self._parents: dict[tuple[str, str], bool] = {}
+        self._open: set[Spot] = set()
         self._made: dict[Address, Carry] = {}
 
     async def ensure(
@@ -113,8 +117,11 @@ class Prediction:
     ) -> list[Outcome]:
         looking = ReadOnlyHost(self._machines.host(host))
         outcomes = []
-        for item, refused in await checked(certain, looking, None):
+        checks = await checked(certain, looking, None)
+        hindered = await self._hindered(looking, [item for item, refused in checks if not refused])
+        for item, refused in checks:
             refusal = refused or await self._without_parent(item, looking)
+            refusal = refusal or hindered.get(item.address)
             if refusal is not None:
                 outcomes.append(self._refused(item.address, refusal, item.caller))
             else:
@@ -153,6 +160,30 @@ class Prediction:
             for item, answer in zip(asked, found, strict=True)
             if isinstance(answer, Refused)
         }
+
+    async def _hindered(self, looking: Host, work: Sequence[Work]) -> dict[Address, Exception]:
+        """Returns why the changes that would not be written, for their place, would not be."""
+        refused: dict[Address, Exception] = {}
+        asked: list[tuple[Work, Request]] = []
+        for item in work:
+            try:
+                requests = await item.resource.rehearsal(looking, item.change)
+            except SlothError as error:
+                refused[item.address] = error
+            else:
+                asked += [(item, request) for request in requests]
+        asked = [
+            (item, request) for item, request in asked if _spot(item, request) not in self._open
+        ]
+        if asked:
+            host = looking.controller if work[0].resource.on_controller else looking
+            answers = await host.perform([Request("rehearse", r._asdict()) for _, r in asked])
+            for (item, request), answer in zip(asked, answers, strict=True):
+                if isinstance(answer, Exception):
+                    refused.setdefault(item.address, answer)
+                elif spot := _spot(item, request):
+                    self._open.add(spot)
+        return refused
 
     async def _without_parent(self, item: Work, looking: Host) -> HostError | None:
         """Returns the error of what cannot be made because its directory will not be there."""
@@ -259,3 +290,15 @@ class Prediction:
         self._counts.add("failed")
         self._plan.shown.append(end_event(shown, caller, "failed", planned=True, reason=error.said))
         return Outcome(address=address, status="failed", changed=False, error=error)
+
+
+def _spot(item: Work, request: Request) -> Spot | None:
+    """Returns where something new is to be written; None where what is there counts too."""
+    if (
+        item.change.kind != "create"
+        or item.resource.part_of_file
+        or request.arguments.get("follow")
+    ):
+        return None
+    host = LOCAL if item.resource.on_controller else item.address.host
+    return host, posixpath.dirname(request.arguments["path"]), request.arguments.get("owner")

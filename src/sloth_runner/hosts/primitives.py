@@ -55,6 +55,8 @@ VALIDATE_TIMEOUT = 60.0
 """Seconds that a validation command may take."""
 RACY_NS = 2_000_000_000
 """A digest is believed when the file's ctime was at least this much older than the hashing."""
+NO_ACCOUNT = 0xFFFFFFFE
+"""A number of no account: the last one but for what chown(2) takes for none."""
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 _KINDS = {modes.S_IFREG: "file", modes.S_IFDIR: "directory", modes.S_IFLNK: "link"}
@@ -910,6 +912,7 @@ def write_file(
     in_place: bool = False,
     was: str | None = None,
     chunks: Iterable[bytes] | None = None,
+    rehearse: bool = False,
 ) -> dict[str, Any]:
     """Replaces a file atomically and durably.
 
@@ -923,6 +926,8 @@ def write_file(
     wanted = Wanted(names, mode, owner, group)
     with _place(path, follow, wanted.uid) as place:
         _check_unmoved(place, was)
+        if rehearse:
+            return _check_install(place, place.look(), wanted, in_place)
         body = _chunks(data, source) if chunks is None else chunks
         return _install(place, body, wanted, sha256, validate, backup, in_place)
 
@@ -956,14 +961,7 @@ def _install(
     in_place: bool = False,
 ) -> dict[str, Any]:
     old = place.look()
-    if old is not None:
-        _check_replaceable(place, old, wanted, in_place)
-    answer = {
-        "path": _text(place.path),
-        "backup": None,
-        "in_place": in_place and old is not None,
-        "links": 0 if old is None else old.st_nlink,
-    }
+    answer = _check_install(place, old, wanted, in_place)
     if old is not None and in_place:
         _overwrite(place, old, chunks, wanted, sha256, validate, backup, answer)
         return answer
@@ -985,6 +983,20 @@ def _install(
         raise _with_effects("write", place, staged, error) from error
     answer["sha256"] = staged.digest
     return answer
+
+
+def _check_install(
+    place: Place, old: os.stat_result | None, wanted: Wanted, in_place: bool
+) -> dict[str, Any]:
+    """Refuses what must not be replaced; returns what can be said of the answer before."""
+    if old is not None:
+        _check_replaceable(place, old, wanted, in_place)
+    return {
+        "path": _text(place.path),
+        "backup": None,
+        "in_place": in_place and old is not None,
+        "links": 0 if old is None else old.st_nlink,
+    }
 
 
 def _with_effects(verb: str, place: Place, staged: Staged | None, error: Exception) -> Refused:
@@ -1018,6 +1030,12 @@ def _check_replaceable(place: Place, old: os.stat_result, wanted: Wanted, in_pla
             f"{shown} belongs to {owner}, and everybody may create such a name in "
             f"{_shown(place.directory)}: it may be a trap",
             "say whose file it is to be, and who may read it: owner = ..., mode = ...",
+        )
+    if in_place and _may_be_planted(here, old):
+        raise Refused(
+            "EMLINK",
+            f"{shown} has {old.st_nlink} names, and others may write to its "
+            "directory: overwriting it could change a file elsewhere",
         )
 
 
@@ -1152,12 +1170,6 @@ def _overwrite(
     answer: dict[str, Any],
 ) -> None:
     """Writes over the file itself: for bind mounts. It is durable, and not atomic."""
-    if _may_be_planted(os.fstat(place.fd), old):
-        raise Refused(
-            "EMLINK",
-            f"{_shown(place.path)} has {old.st_nlink} names, and others may write to its "
-            "directory: overwriting it could change a file elsewhere",
-        )
     flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     fd = os.open(place.name, flags, dir_fd=place.fd)
     touched = False
@@ -1209,6 +1221,7 @@ def download(
     owner: str | None = None,
     group: str | None = None,
     timeout: float = 600.0,
+    rehearse: bool = False,
 ) -> dict[str, Any]:
     """Fetches a file by http or https, checks it and puts it in place as ``write`` does.
 
@@ -1216,6 +1229,8 @@ def download(
     """
     wanted = Wanted(names, mode, owner, group)
     with _place(path, claimed=wanted.uid) as place:
+        if rehearse:
+            return _check_install(place, place.look(), wanted, in_place=False)
         return _install(place, _fetched(url, timeout), wanted, sha256)
 
 
@@ -1304,16 +1319,20 @@ def make_directory(
     owner: str | None = None,
     group: str | None = None,
     parents: bool = False,
+    rehearse: bool = False,
 ) -> dict[str, Any]:
     """Makes a directory, 0755 by default; one that is there gets what is asked for.
 
     Parents that are missing get the same owner and group, and 0755. Returns {"created"}.
     """
     wanted = Wanted(names, mode, owner, group)
-    if parents:
-        for above in _missing_above(path):
-            above_wanted = Wanted(names, None, owner, group)
-            _make_one(_text(above), above_wanted)
+    missing = _missing_above(path) if parents else []
+    if rehearse:
+        with _place(_text(missing[0]) if missing else path, claimed=wanted.uid):
+            return {"created": False}
+    for above in missing:
+        above_wanted = Wanted(names, None, owner, group)
+        _make_one(_text(above), above_wanted)
     return {"created": _make_one(path, wanted)}
 
 
@@ -1358,6 +1377,7 @@ def make_symlink(
     force: bool = False,
     owner: str | None = None,
     group: str | None = None,
+    rehearse: bool = False,
 ) -> dict[str, Any]:
     """Makes a symbolic link, replacing another link atomically, and a file only with ``force``.
 
@@ -1377,6 +1397,8 @@ def make_symlink(
                 f"{_shown(place.path)} is there and is not a link",
                 "set force = true to replace it",
             )
+        if rehearse:
+            return {"replaced": old is not None}
         name = _temporary(place.name)
         os.symlink(raw, name, dir_fd=place.fd)
         try:
@@ -1393,7 +1415,7 @@ def make_symlink(
         return {"replaced": old is not None}
 
 
-def remove(names: Names, path: str, tree: bool = False) -> dict[str, Any]:
+def remove(names: Names, path: str, tree: bool = False, rehearse: bool = False) -> dict[str, Any]:
     """Removes a file, a link, an empty directory or, with ``tree``, all that is in it.
 
     Links are removed, never followed; a tree with something mounted in it is refused.
@@ -1404,7 +1426,7 @@ def remove(names: Names, path: str, tree: bool = False) -> dict[str, Any]:
             if place.name == b".":
                 raise Refused("EBUSY", "the root directory is not removed")
             seen = place.look()
-            if seen is None:
+            if seen is None or rehearse:
                 return {"removed": False}
             if not modes.S_ISDIR(seen.st_mode):
                 os.unlink(place.name, dir_fd=place.fd)
@@ -1458,6 +1480,7 @@ def set_attributes(
     owner: str | None = None,
     group: str | None = None,
     follow: bool = False,
+    rehearse: bool = False,
 ) -> dict[str, Any]:
     """Sets mode and owners of what is at ``path``, never of what a link leads to.
 
@@ -1474,12 +1497,15 @@ def set_attributes(
                     f"{_shown(place.path)} is a symbolic link, and links have no mode",
                     "set follow = true to change what it leads to",
                 )
-            return {"changed": _set_one(fd, place.fd, place.path, wanted.mode, wanted)}
+            there = (fd, place.fd, place.path)
+            return {"changed": _set_one(*there, wanted.mode, wanted, rehearse)}
         finally:
             os.close(fd)
 
 
-def _set_one(fd: int, directory: int, shown: bytes, mode: int | None, wanted: Wanted) -> bool:
+def _set_one(
+    fd: int, directory: int, shown: bytes, mode: int | None, wanted: Wanted, rehearse: bool
+) -> bool:
     """Sets mode and owners on an ``O_PATH`` descriptor, as far as they differ."""
     seen = os.fstat(fd)
     link = modes.S_ISLNK(seen.st_mode)
@@ -1494,6 +1520,8 @@ def _set_one(fd: int, directory: int, shown: bytes, mode: int | None, wanted: Wa
             f"{_shown(shown)} has {seen.st_nlink} names, and others may write to its "
             "directory: changing it could change a file elsewhere",
         )
+    if rehearse:
+        return False
     if owners:
         _chown(fd, uid, gid, link)
     if mode is not None and not link:
@@ -1523,6 +1551,7 @@ def set_attributes_tree(
     directory_mode: str | None = None,
     owner: str | None = None,
     group: str | None = None,
+    rehearse: bool = False,
 ) -> dict[str, Any]:
     """Sets ``directory_mode`` and owners on a directory and all below, and ``mode`` on files.
 
@@ -1539,10 +1568,10 @@ def set_attributes_tree(
                 try:
                     to = inner if modes.S_ISDIR(os.fstat(fd).st_mode) else wanted.mode
                     shown = os.path.join(place.path, entry.relative)
-                    changed += _set_one(fd, entry.fd, shown, to, wanted)
+                    changed += _set_one(fd, entry.fd, shown, to, wanted, rehearse)
                 finally:
                     os.close(fd)
-            changed += _set_one(top, place.fd, place.path, inner, wanted)
+            changed += _set_one(top, place.fd, place.path, inner, wanted, rehearse)
         finally:
             os.close(top)
     return {"changed": changed}
@@ -2471,8 +2500,40 @@ def resolve(names: Names, path: str) -> str:
     return _text(os.path.realpath(_path(path)))
 
 
+def rehearse_verb(names: Names, verb: str, arguments: Mapping[str, Any]) -> None:
+    """Refuses what a writing verb refuses of its place, by what is there now; writes nothing.
+
+    A directory that is missing may have been made by then, and so may an account.
+    """
+    try:
+        _VERBS[verb](_Expected(), rehearse=True, **arguments)
+    except (Refused, OSError, ValueError) as error:
+        refused = _refusal(verb, arguments.get("path"), error)
+        if refused.errno_name != "ENOENT":
+            raise refused from error
+
+
+class _Expected(Names):
+    """Accounts of which those that are missing are still to be made, as nobody's number."""
+
+    def uid(self, name: str | None) -> int | None:
+        """Returns the number of a user, or one that nobody has."""
+        try:
+            return super().uid(name)
+        except Refused:
+            return NO_ACCOUNT
+
+    def gid(self, name: str | None) -> int | None:
+        """Returns the number of a group, or one that none has."""
+        try:
+            return super().gid(name)
+        except Refused:
+            return NO_ACCOUNT
+
+
 _VERBS: dict[str, Callable[..., Any]] = {
     "stat": stat_path,
+    "rehearse": rehearse_verb,
     "resolve": resolve,
     "read": read_file,
     "list": list_directory,

@@ -172,6 +172,11 @@ class TextEdit(Resource, frozen=True, kw_only=True):
         shown = unified(before, after)
         return {item.property: shown for item in change.changes[:1] if shown}
 
+    async def rehearsal(self, host: Host, change: Diff) -> tuple[Request, ...]:
+        new = {} if await host.stat(self.path, follow=self.follow) else self.new_attributes
+        how = {"follow": self.follow, "in_place": self.in_place}
+        return (Request("write", {"path": self.path, **new, **how}),)
+
     async def apply(self, host: Host, change: Diff) -> None:
         document = await self._document(host)
         if document is None and not self.creates_file:

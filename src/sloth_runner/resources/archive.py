@@ -213,6 +213,10 @@ class Archive(Resource, frozen=True, kw_only=True):
             f"{self.dest}/{name}" for name, noted in _changed(actual) if not noted.startswith("->")
         )
 
+    async def rehearsal(self, host: Host, change: Diff) -> tuple[Request, ...]:
+        real = await _files.real_path(host, self.dest)
+        return (Request("mkdir", {"path": real, "owner": self.owner}),)
+
     async def apply(self, host: Host, change: Diff) -> None:
         wanting = _wanting(change)
         how = {

@@ -193,16 +193,20 @@ class Directory(Resource, frozen=True, kw_only=True):
             return {}
         return {"tree": "\n".join(f"-{seen} {path}" for path, seen in old[0])}
 
-    async def apply(self, host: Host, change: Diff) -> None:
-        owners = {"owner": self.owner, "group": self.group}
+    async def rehearsal(self, host: Host, change: Diff) -> tuple[Request, ...]:
+        if change.kind == "remove":
+            return (Request("remove", {"path": self.path, "tree": self.force}),)
+        where = {"path": self.path, "owner": self.owner, "group": self.group}
         if change.kind == "create":
-            mode = self.mode or "0755"
-            await host.ask("mkdir", path=self.path, mode=mode, parents=True, **owners)
-        elif "tree" in change:
+            return (Request("mkdir", {**where, "mode": self.mode or "0755", "parents": True}),)
+        if "tree" in change:
             modes = {"mode": self.file_mode, "directory_mode": self.mode}
-            await host.ask("attributes_tree", path=self.path, **modes, **owners)
-        else:
-            await host.ask("attributes", path=self.path, mode=self.mode, **owners)
+            return (Request("attributes_tree", {**where, **modes}),)
+        return (Request("attributes", {**where, "mode": self.mode}),)
+
+    async def apply(self, host: Host, change: Diff) -> None:
+        [request] = await self.rehearsal(host, change)
+        await host.ask(request.verb, **request.arguments)
 
     async def destroy(self, host: Host) -> None:
         """Removes it when it is empty; with its content only where that was asked for."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 from sloth_runner.core.diff import Diff
 from sloth_runner.core.errors import ParamError, Refused
-from sloth_runner.core.host import FileStat, Host
+from sloth_runner.core.host import FileStat, Host, Request
 from sloth_runner.core.resource import Function, Origin, Resource, declare
 from sloth_runner.core.schema import Account, Doc, Mode, Path, Seconds
 from sloth_runner.core.values import State
@@ -143,19 +143,20 @@ class Download(Resource, frozen=True, kw_only=True):
     def saves(self, actual: State | None) -> tuple[str, ...]:
         return () if actual is None else (self.path,)
 
-    async def apply(self, host: Host, change: Diff) -> None:
+    async def rehearsal(self, host: Host, change: Diff) -> tuple[Request, ...]:
         attributes = {"mode": self.mode, "owner": self.owner, "group": self.group}
         if change.kind != "create" and "content" not in change:
-            await host.ask("attributes", path=self.path, **attributes)
-            return
-        await host.ask(
-            "download",
-            url=self.url,
-            path=self.path,
-            sha256=None if self.sha256 is None else self.sha256.lower(),
-            timeout=600.0 if self.timeout is None else self.timeout,
-            **attributes,
-        )
+            return (Request("attributes", {"path": self.path, **attributes}),)
+        source = {
+            "url": self.url,
+            "sha256": None if self.sha256 is None else self.sha256.lower(),
+            "timeout": 600.0 if self.timeout is None else self.timeout,
+        }
+        return (Request("download", {"path": self.path, **attributes, **source}),)
+
+    async def apply(self, host: Host, change: Diff) -> None:
+        [request] = await self.rehearsal(host, change)
+        await host.ask(request.verb, **request.arguments)
 
     async def destroy(self, host: Host) -> None:
         stat = await host.stat(self.path)

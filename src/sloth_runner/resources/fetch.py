@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from sloth_runner.core.diff import Diff
 from sloth_runner.core.errors import Refused
-from sloth_runner.core.host import Host
+from sloth_runner.core.host import Host, Request
 from sloth_runner.core.resource import Function, Origin, Resource, Touches, declare
 from sloth_runner.core.schema import Account, Doc, Mode, Path
 from sloth_runner.core.values import State
@@ -110,11 +110,16 @@ class Fetch(Resource, frozen=True, kw_only=True):
     def saves(self, actual: State | None) -> tuple[str, ...]:
         return () if actual is None else (self.dest,)
 
+    async def rehearsal(self, host: Host, change: Diff) -> tuple[Request, ...]:
+        where = {"path": self.dest, "mode": self.mode, "owner": self.owner, "group": self.group}
+        anew = change.kind == "create" or "copy" in change
+        return (Request("write" if anew else "attributes", where),)
+
     async def apply(self, host: Host, change: Diff) -> None:
         controller = host.controller
-        if change.kind != "create" and "copy" not in change:
-            attributes = {"mode": self.mode, "owner": self.owner, "group": self.group}
-            await controller.ask("attributes", path=self.dest, **attributes)
+        [request] = await self.rehearsal(host, change)
+        if request.verb == "attributes":
+            await controller.ask(request.verb, **request.arguments)
             return
         # Fetched beside its place first: the write that follows is atomic, and the old copy
         # stays whole when the host goes away half way.

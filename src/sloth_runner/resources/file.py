@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from sloth_runner.core.diff import Diff
 from sloth_runner.core.errors import HostError, Refused
-from sloth_runner.core.host import FileStat, Host
+from sloth_runner.core.host import FileStat, Host, Request
 from sloth_runner.core.resource import Function, Origin, Resource, declare
 from sloth_runner.core.schema import Account, Content, Doc, Mode, Path
 from sloth_runner.core.values import State
@@ -167,16 +167,17 @@ class File(Resource, frozen=True, kw_only=True):
             return {"content": shown} if shown else {}
         return {}
 
-    async def apply(self, host: Host, change: Diff) -> None:
+    async def rehearsal(self, host: Host, change: Diff) -> tuple[Request, ...]:
+        attributes = {"mode": self.mode, "owner": self.owner, "group": self.group}
+        where = {"path": self.path, **attributes, "follow": self.follow}
         if change.kind != "create" and "content" not in change:
-            await host.ask(
-                "attributes",
-                path=self.path,
-                mode=self.mode,
-                owner=self.owner,
-                group=self.group,
-                follow=self.follow,
-            )
+            return (Request("attributes", where),)
+        return (Request("write", {**where, "in_place": self.in_place}),)
+
+    async def apply(self, host: Host, change: Diff) -> None:
+        [request] = await self.rehearsal(host, change)
+        if request.verb == "attributes":
+            await host.ask(request.verb, **request.arguments)
             return
         await self._write(host, self.content, self.mode, self.owner, self.group)
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar
 
 from sloth_runner.core.diff import Diff
 from sloth_runner.core.errors import Refused
-from sloth_runner.core.host import FileStat, Host
+from sloth_runner.core.host import FileStat, Host, Request
 from sloth_runner.core.resource import Function, Origin, Resource, declare
 from sloth_runner.core.schema import Doc, Path
 from sloth_runner.core.values import State
@@ -80,6 +80,9 @@ class Absence(Resource, frozen=True, kw_only=True):
     def saves(self, actual: State | None) -> tuple[str, ...]:
         kind = (actual or {}).get("kind")
         return (self.path,) if kind == "file" or (kind == "directory" and self.force) else ()
+
+    async def rehearsal(self, host: Host, change: Diff) -> tuple[Request, ...]:
+        return (Request("remove", {"path": self.path}),)
 
     async def apply(self, host: Host, change: Diff) -> None:
         await self.destroy(host)

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar
 
 from sloth_runner.core.diff import Diff
 from sloth_runner.core.errors import ParamError, Refused
-from sloth_runner.core.host import FileStat, Host
+from sloth_runner.core.host import FileStat, Host, Request
 from sloth_runner.core.resource import Function, Origin, Resource, declare
 from sloth_runner.core.schema import Account, Doc, Path
 from sloth_runner.core.values import State
@@ -98,15 +98,13 @@ class Symlink(Resource, frozen=True, kw_only=True):
     def saves(self, actual: State | None) -> tuple[str, ...]:
         return (self.path,) if (actual or {}).get("kind") == "file" else ()
 
+    async def rehearsal(self, host: Host, change: Diff) -> tuple[Request, ...]:
+        what = {"target": self.target, "owner": self.owner, "group": self.group}
+        return (Request("symlink", {"path": self.path, **what, "force": self.force}),)
+
     async def apply(self, host: Host, change: Diff) -> None:
-        await host.ask(
-            "symlink",
-            path=self.path,
-            target=self.target,
-            force=self.force,
-            owner=self.owner,
-            group=self.group,
-        )
+        [request] = await self.rehearsal(host, change)
+        await host.ask(request.verb, **request.arguments)
 
     async def destroy(self, host: Host) -> None:
         stat = await host.stat(self.path)
