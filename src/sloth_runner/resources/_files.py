@@ -21,6 +21,17 @@ def is_private(mode: str | None) -> bool:
     return mode is not None and not int(mode, 8) & 0o004
 
 
+def is_hidden(hide: bool | None, *, private: bool) -> bool:
+    """Whether a text is not to be shown or stored: as is said, or else where it is private."""
+    return private if hide is None else hide
+
+
+def hidden_content(hide: bool | None, *modes: str | None) -> frozenset[str]:
+    """Returns what is sensitive of a file that has these modes, before or after."""
+    private = any(is_private(mode) for mode in modes)
+    return frozenset({"content"} if is_hidden(hide, private=private) else ())
+
+
 def is_number(account: str | None) -> bool:
     """Whether an owner or group is given by its number."""
     return account is not None and account.isdigit()

@@ -1,5 +1,6 @@
 """What the types that edit a part of a file share: reading, writing and taking back."""
 
+import contextlib
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Annotated, Any
 
@@ -10,10 +11,10 @@ from sloth_runner.core.diff import Diff
 from sloth_runner.core.errors import HostError, Refused, SecretName, SlothError
 from sloth_runner.core.host import Host, Request
 from sloth_runner.core.resource import Origin, Resource
-from sloth_runner.core.schema import Content, Doc, Path
+from sloth_runner.core.schema import Account, Content, Doc, Mode, Path
 from sloth_runner.core.values import State, sha256
-from sloth_runner.resources._files import SAVED, is_private, real_path
-from sloth_runner.resources._lines import undone, unified
+from sloth_runner.resources._files import SAVED, is_hidden, is_private, real_path, set_only
+from sloth_runner.resources._lines import DIFF_LIMIT, undone, unified
 
 LIMIT = 64 * 1024 * 1024
 """Larger files are not edited in part; in bytes."""
@@ -103,9 +104,8 @@ class TextEdit(Resource, frozen=True, kw_only=True):
 
     def sensitive_beside(self, actual: State | None) -> frozenset[str]:
         private = is_private(self.new_attributes.get("mode")) or bool((actual or {}).get(PRIVATE))
-        hidden = self.hide or (self.hide is None and private)
         # What is saved is the whole file, of which the rest may be a secret in any case.
-        return SAVED | self.shown if hidden else SAVED
+        return SAVED | self.shown if is_hidden(self.hide, private=private) else SAVED
 
     def saves(self, actual: State | None) -> tuple[str, ...]:
         if self.follow and not (actual or {}).get(REAL):
@@ -243,6 +243,40 @@ class TextEdit(Resource, frozen=True, kw_only=True):
     @property
     def _file(self) -> Hashable:
         return (self.path, self.follow, self.hide)
+
+
+class MakingEdit(TextEdit, frozen=True, kw_only=True):
+    """The base of ``line`` and ``block``: an edit that may make the file."""
+
+    create: Annotated[bool, Doc("Make the file if it is missing; otherwise that is an error.")] = (
+        False
+    )
+    mode: Annotated[Mode | None, Doc('Mode of a file that is made. Default: "0644".')] = None
+    owner: Annotated[Account | None, Doc("Owner of a file that is made.")] = None
+    group: Annotated[Account | None, Doc("Group of a file that is made.")] = None
+
+    @property
+    def creates_file(self) -> bool:
+        return self.create
+
+    @property
+    def new_attributes(self) -> Mapping[str, str]:
+        return set_only(mode=self.mode, owner=self.owner, group=self.group)
+
+
+async def content_diff(
+    host: Host, path: str, content: Content, change: Diff, *, follow: bool = False
+) -> Mapping[str, str]:
+    """Returns the diff of a file that is replaced by ``content``, where that can be shown."""
+    if "content" not in change or content.size > DIFF_LIMIT:
+        return {}
+    before: str | None = ""
+    with contextlib.suppress(HostError):  # too large, or not to be read: hashes say enough
+        if change.kind != "create":
+            before = await host.read(path, follow=follow, limit=DIFF_LIMIT)
+        shown = unified(before or "", await text_of(host, content))
+        return {"content": shown} if shown else {}
+    return {}
 
 
 async def text_of(host: Host, content: Content) -> str:

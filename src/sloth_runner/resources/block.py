@@ -5,11 +5,11 @@ from typing import Annotated, ClassVar, Literal
 
 from sloth_runner.core.errors import ParamError, Refused
 from sloth_runner.core.resource import Function, declare
-from sloth_runner.core.schema import Account, Doc, Mode
+from sloth_runner.core.schema import Doc
 from sloth_runner.core.values import State
-from sloth_runner.resources._files import SAMPLES, set_only
+from sloth_runner.resources._files import SAMPLES
 from sloth_runner.resources._lines import Lines, check_place
-from sloth_runner.resources._text import TextEdit
+from sloth_runner.resources._text import MakingEdit
 
 _MARK = "{mark}"
 
@@ -23,7 +23,7 @@ _MARK = "{mark}"
         first="path",
     ),
 )
-class Block(TextEdit, frozen=True, kw_only=True):
+class Block(MakingEdit, frozen=True, kw_only=True):
     """Keeps a block of lines in a text file, between two marker lines of its own.
 
     Only what is between the markers is managed. Markers that are nested, doubled or have
@@ -61,12 +61,6 @@ class Block(TextEdit, frozen=True, kw_only=True):
     state: Annotated[
         Literal["present", "absent"], Doc("Whether the block, with its markers, is there.")
     ] = "present"
-    create: Annotated[bool, Doc("Make the file if it is missing; otherwise that is an error.")] = (
-        False
-    )
-    mode: Annotated[Mode | None, Doc('Mode of a file that is made. Default: "0644".')] = None
-    owner: Annotated[Account | None, Doc("Owner of a file that is made.")] = None
-    group: Annotated[Account | None, Doc("Group of a file that is made.")] = None
 
     samples: ClassVar = (
         {"path": f"{SAMPLES}/block", "block": "one\ntwo\n"},
@@ -103,14 +97,6 @@ class Block(TextEdit, frozen=True, kw_only=True):
     @property
     def shown(self) -> frozenset[str]:
         return frozenset({"block"})
-
-    @property
-    def creates_file(self) -> bool:
-        return self.create
-
-    @property
-    def new_attributes(self) -> Mapping[str, str]:
-        return set_only(mode=self.mode, owner=self.owner, group=self.group)
 
     @property
     def observation_key(self) -> Hashable:

@@ -1,19 +1,17 @@
 """A file with all its content."""
 
-import contextlib
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
 from sloth_runner.core.diff import Diff
-from sloth_runner.core.errors import HostError, Refused
+from sloth_runner.core.errors import Refused
 from sloth_runner.core.host import FileStat, Host, Request
 from sloth_runner.core.resource import Function, Origin, Resource, declare
 from sloth_runner.core.schema import Account, Content, Doc, Mode, Path
 from sloth_runner.core.values import State
 from sloth_runner.resources import _files
-from sloth_runner.resources._files import SAMPLES, described, is_private, set_only
-from sloth_runner.resources._lines import DIFF_LIMIT, unified
-from sloth_runner.resources._text import text_of
+from sloth_runner.resources._files import SAMPLES, described, set_only
+from sloth_runner.resources._text import content_diff
 
 _PLAIN = "sha256:"
 _REAL = "real"
@@ -92,8 +90,7 @@ class File(Resource, frozen=True, kw_only=True):
     sample_files: ClassVar[Mapping[str, str]] = {f"{SAMPLES}/old": "was here\n"}
 
     def sensitive_beside(self, actual: State | None) -> frozenset[str]:
-        private = is_private(self.mode) or (actual is not None and is_private(actual.get("mode")))
-        return frozenset({"content"} if self.hide or (self.hide is None and private) else ())
+        return _files.hidden_content(self.hide, self.mode, (actual or {}).get("mode"))
 
     @property
     def sensitive(self) -> frozenset[str]:
@@ -157,15 +154,7 @@ class File(Resource, frozen=True, kw_only=True):
         return () if actual is None else (actual.get(_REAL, self.path),)
 
     async def text_diff(self, host: Host, change: Diff) -> Mapping[str, str]:
-        if "content" not in change or self.content.size > DIFF_LIMIT:
-            return {}
-        before: str | None = ""
-        with contextlib.suppress(HostError):  # too large, or not to be read: hashes say enough
-            if change.kind != "create":
-                before = await host.read(self.path, follow=self.follow, limit=DIFF_LIMIT)
-            shown = unified(before or "", await text_of(host, self.content))
-            return {"content": shown} if shown else {}
-        return {}
+        return await content_diff(host, self.path, self.content, change, follow=self.follow)
 
     async def rehearsal(self, host: Host, change: Diff) -> tuple[Request, ...]:
         attributes = {"mode": self.mode, "owner": self.owner, "group": self.group}

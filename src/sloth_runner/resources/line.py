@@ -6,11 +6,11 @@ from typing import Annotated, ClassVar, Literal
 
 from sloth_runner.core.errors import ParamError
 from sloth_runner.core.resource import Function, declare
-from sloth_runner.core.schema import Account, Doc, Mode
+from sloth_runner.core.schema import Doc
 from sloth_runner.core.values import State, Value
-from sloth_runner.resources._files import SAMPLES, is_private, set_only
+from sloth_runner.resources._files import SAMPLES, is_hidden, is_private
 from sloth_runner.resources._lines import Lines, check_pattern, check_place
-from sloth_runner.resources._text import TextEdit
+from sloth_runner.resources._text import MakingEdit
 
 
 @declare(
@@ -22,7 +22,7 @@ from sloth_runner.resources._text import TextEdit
         first="path",
     ),
 )
-class Line(TextEdit, frozen=True, kw_only=True):
+class Line(MakingEdit, frozen=True, kw_only=True):
     """Keeps one line in a text file, or keeps lines out of it.
 
     With ``regexp``, the last line in which it is found is replaced, and the line is added
@@ -66,12 +66,6 @@ class Line(TextEdit, frozen=True, kw_only=True):
         Literal["present", "absent"],
         Doc("Whether the line is there. `absent` removes all lines that match."),
     ] = "present"
-    create: Annotated[bool, Doc("Make the file if it is missing; otherwise that is an error.")] = (
-        False
-    )
-    mode: Annotated[Mode | None, Doc('Mode of a file that is made. Default: "0644".')] = None
-    owner: Annotated[Account | None, Doc("Owner of a file that is made.")] = None
-    group: Annotated[Account | None, Doc("Group of a file that is made.")] = None
     id: Annotated[str | None, Doc("Name in the address, instead of the regexp or the line.")] = None
 
     samples: ClassVar = (
@@ -118,7 +112,7 @@ class Line(TextEdit, frozen=True, kw_only=True):
                 "there, so every run would add that line again",
                 hint="widen the regexp until it finds the new line too",
             )
-        if self.telling and (self.hide or (self.hide is None and is_private(self.mode))):
+        if self.telling and is_hidden(self.hide, private=is_private(self.mode)):
             raise ParamError(
                 "the line would be sensitive, but stand in the resource's name",
                 hint="give an 'id' or a 'regexp', which becomes the name, or sensitive = false",
@@ -127,14 +121,6 @@ class Line(TextEdit, frozen=True, kw_only=True):
     @property
     def shown(self) -> frozenset[str]:
         return frozenset({"line"})
-
-    @property
-    def creates_file(self) -> bool:
-        return self.create
-
-    @property
-    def new_attributes(self) -> Mapping[str, str]:
-        return set_only(mode=self.mode, owner=self.owner, group=self.group)
 
     @property
     def telling(self) -> bool:

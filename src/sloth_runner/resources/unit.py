@@ -1,6 +1,5 @@
 """``unit``: a unit file of systemd that the manager has read."""
 
-import contextlib
 import posixpath
 import re
 from collections.abc import Container, Hashable, Mapping, Sequence
@@ -22,10 +21,9 @@ from sloth_runner.core.resource import (
 from sloth_runner.core.schema import Content, Doc, Mode, Seconds
 from sloth_runner.core.values import State, Value
 from sloth_runner.resources import _files, _systemd
-from sloth_runner.resources._files import described, is_private
-from sloth_runner.resources._lines import DIFF_LIMIT, unified
+from sloth_runner.resources._files import described
 from sloth_runner.resources._systemd import Unit
-from sloth_runner.resources._text import text_of
+from sloth_runner.resources._text import content_diff
 
 _FOLDER = "/etc/systemd/system"
 # Where a unit of the same name remains when ours is removed, systemd.unit(5).
@@ -139,9 +137,7 @@ class UnitFile(Resource, frozen=True, kw_only=True):
         return self.sensitive_beside(None)
 
     def sensitive_beside(self, actual: State | None) -> frozenset[str]:
-        modes = (self.mode, None if actual is None else actual.get("mode"))
-        private = any(is_private(mode) for mode in modes)
-        return frozenset({"content"} if self.hide or (self.hide is None and private) else ())
+        return _files.hidden_content(self.hide, self.mode, (actual or {}).get("mode"))
 
     @property
     def observation_key(self) -> Hashable:
@@ -230,15 +226,9 @@ class UnitFile(Resource, frozen=True, kw_only=True):
         return (self.path,) if actual is not None and "content" in actual else ()
 
     async def text_diff(self, host: Host, change: Diff) -> Mapping[str, str]:
-        if "content" not in change or self.content is None or self.content.size > DIFF_LIMIT:
+        if self.content is None:
             return {}
-        before: str | None = ""
-        with contextlib.suppress(HostError):  # too large, or not to be read: hashes say enough
-            if change.kind != "create":
-                before = await host.read(self.path, limit=DIFF_LIMIT)
-            shown = unified(before or "", await text_of(host, self.content))
-            return {"content": shown} if shown else {}
-        return {}
+        return await content_diff(host, self.path, self.content, change)
 
     async def apply(self, host: Host, change: Diff) -> None:
         if self.content is not None and (change.kind == "create" or "content" in change):
