@@ -448,6 +448,46 @@ def test_a_plan_is_what_the_run_does(story: Story, lua: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("lua", "own"),
+    [
+        ('os.rename(A, B) file_ops.content({path = A, content = "new"})', {"a": "removed"}),
+        ('os.rename(A, B) exec.run({argv = {"cp", B, A}})', {"a": "removed"}),
+        ('os.rename(A, B) file_ops.symlink({path = A, target = "b"})', {"a": "removed"}),
+        ("os.rename(A, B) file_ops.remove(B)", {"a": "removed"}),
+        (
+            'os.rename(A, B) file_ops.content({path = A, content = "x"}) os.remove(A)',
+            {"a": "removed"},
+        ),
+        (
+            'os.rename(A, B) file_ops.content({path = A, content = "x"}) '
+            'io.open(A, "w"):write("y"):close()',
+            {"a": "changed"},
+        ),
+        (
+            'os.rename(A, B) file_ops.content({path = A, content = "one"}) '
+            'exec.run({argv = {"cp", B, A}})',
+            {"a": "removed"},
+        ),
+        (
+            'local f = io.open(A, "a") exec.run("true") f:write("more") f:close() os.rename(A, B) '
+            "os.rename(B, A) file_ops.directory(B)",
+            {"a": "changed", "b": None},
+        ),
+    ],
+)
+def test_what_others_make_where_the_workflow_wrote_is_not_told_as_its_own(
+    story: Story, lua: str, own: dict[str, str | None]
+) -> None:
+    (story.here / "a").write_text("a")
+    lua = f'local A, B = HERE .. "/a", HERE .. "/b" {lua}'
+    told = {("file", n, o) for n, o in ({"b": "created"} | own).items() if o}
+    assert writes(story.plan(lua), story.here) == told
+    ran = story.run()
+    assert (ran.code, writes(ran, story.here)) == (0, told)
+    assert ran.summary["written"] == len(told)
+
+
+@pytest.mark.parametrize(
     "change",
     [
         'file_ops.lineinfile({path = HERE .. "/a", line = "x"})',

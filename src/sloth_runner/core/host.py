@@ -172,6 +172,13 @@ class Host(abc.ABC):
         answer = await self.ask("stat", path=path, follow=follow, digest=digest)
         return answer if answer is None else FileStat(**answer)
 
+    async def stats(self, requests: Sequence[Mapping[str, Any]]) -> list[Any]:
+        """Returns the stat of many paths, asked in one go: FileStat, None or an error each."""
+        if not requests:
+            return []
+        answers = await self.perform([Request("stat", request) for request in requests])
+        return [FileStat(**a) if isinstance(a, dict) else a for a in answers]
+
     async def read(
         self, path: str, *, follow: bool = False, limit: int | None = None
     ) -> str | None:

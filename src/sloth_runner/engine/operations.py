@@ -73,6 +73,12 @@ class Operations:
         return skipped(address, reason)
 
     async def _do(self, address: Address, machine: Host, action: Action, caller: Caller) -> Answer:
+        async with self._pipeline.beside(address.host, action.touches):
+            return await self._carry_out(address, machine, action, caller)
+
+    async def _carry_out(
+        self, address: Address, machine: Host, action: Action, caller: Caller
+    ) -> Answer:
         pipeline, began = self._pipeline, time.monotonic()
         if pipeline.binding is not None and not action.waits_only:
             await self._keep_to(pipeline.binding, address, action, caller)

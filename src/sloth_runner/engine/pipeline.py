@@ -9,16 +9,16 @@ A preview ends at the diff (``engine.prediction``).
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct, structs
 
-from sloth_runner.core.address import Address
+from sloth_runner.core.address import LOCAL, Address
 from sloth_runner.core.errors import Cancelled, PluginFailed, SlothError
 from sloth_runner.core.events import ChangeItem, ResourceStart, ResourceUnchanged
 from sloth_runner.core.host import ReadOnlyHost
 from sloth_runner.core.record import Carry, Operation, ResourceRow
-from sloth_runner.core.resource import Origin, Resource
+from sloth_runner.core.resource import Origin, Resource, Touches
 from sloth_runner.core.values import State
 from sloth_runner.engine.commands import Commands
 from sloth_runner.engine.context import Caller, Counts, Outcome, status_of
@@ -44,6 +44,9 @@ from sloth_runner.engine.work import (
     told,
     without_host,
 )
+
+Beside = Callable[[str, Touches], contextlib.AbstractAsyncContextManager[None]]
+"""Holds while something is changed of a host, and hears what that may touch."""
 
 
 class Begun(Struct, frozen=True, kw_only=True):
@@ -84,6 +87,7 @@ class Pipeline:
         self.binding = binding
         self.overlay = Overlay(observations.names)
         self.tasks: frozenset[str] | None = None
+        self.beside: Beside = lambda host, touches: contextlib.nullcontext()
         self._preimages = preimages
         self._prediction = (
             None
@@ -179,9 +183,10 @@ class Pipeline:
                 outcomes.append(await self._refused(item.address, item.caller, error))
             else:
                 ready.append((item, _written(item, origin), await item.shown(looking)))
-        # From here on nothing is awaited but the journal, until all that is begun is known.
-        begun = [await self._begin(*one) for one in ready]
-        return outcomes + (await self._apply(host, begun) if begun else [])
+        async with self.beside(*_touched(host, work)):
+            # From here on nothing is awaited but the journal, until all that is begun is known.
+            begun = [await self._begin(*one) for one in ready]
+            return outcomes + (await self._apply(host, begun) if begun else [])
 
     async def _begin(self, item: Work, written: Written, changes: tuple[ChangeItem, ...]) -> Begun:
         start = ResourceStart(
@@ -337,6 +342,14 @@ class Pipeline:
             and self.observations.recorded(row.address) == resource
             and row.actual == self.recorder.seal.state(seen, sensitive)
         )
+
+
+def _touched(host: str, work: Sequence[Work]) -> tuple[str, Touches]:
+    """Returns on which machine a batch, of one type, may touch what."""
+    touches = [item.resource.touches for item in work]
+    paths = [path for touch in touches for path in touch.paths or ()]
+    where = LOCAL if work[0].resource.on_controller else host
+    return where, Touches() if any(t.paths is None for t in touches) else Touches(tuple(paths))
 
 
 def _written(item: Work, origin: Origin) -> Written:

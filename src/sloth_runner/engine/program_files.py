@@ -7,13 +7,14 @@ preview sees what resources and actions would have left there.
 
 import contextlib
 import posixpath
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from msgspec import Struct
 
 from sloth_runner.core.address import LOCAL, Address
 from sloth_runner.core.errors import HostError
+from sloth_runner.core.host import FileStat
 from sloth_runner.core.resource import Touches
 from sloth_runner.core.schema import Content
 from sloth_runner.core.values import Value, sha256
@@ -23,6 +24,7 @@ from sloth_runner.engine.parameters import PresentSources
 from sloth_runner.engine.pipeline import Pipeline
 from sloth_runner.engine.program import LARGE, LOADING, Answer, Program, Unpredictable, reads
 from sloth_runner.engine.temporary import make_temporary
+from sloth_runner.engine.touched import Touched
 from sloth_runner.engine.writes import ABSENT, FILE, Writes
 
 _UNSEEN: Value = ["unseen", None]
@@ -47,6 +49,9 @@ class ProgramFiles:
         self._notes: dict[str, _Note] = {}
         controller, observations = pipeline.machines.controller, pipeline.observations
         self._present = PresentSources(controller, observations.source)
+        self._others: dict[str, list[tuple[Value, Value]]] = {}
+        if pipeline.preview is None:
+            pipeline.beside = self._beside
 
     def functions(self) -> dict[str, Any]:
         """Returns the calls by name (``engine.program.ANNOUNCED``)."""
@@ -169,8 +174,30 @@ class ProgramFiles:
             self._pipeline.overlay.write(path)
         self._disturbed(path)
 
+    @contextlib.asynccontextmanager
+    async def _beside(self, host: str, touches: Touches) -> AsyncIterator[None]:
+        """Takes note of what a resource or an action makes of files that the program wrote."""
+        before = await self._touched(host, touches)
+        try:
+            yield
+        finally:
+            after = await self._look_at([*before])
+            for (path, was), (left, _) in zip(before.items(), after, strict=True):
+                if left != was:
+                    self._others.setdefault(path, []).append((was, left))
+
+    async def _touched(self, host: str, touches: Touches) -> dict[str, Value]:
+        """Returns what is there now of the files that the program wrote and that may change."""
+        if host != LOCAL or not self._notes:
+            return {}
+        names, touched = self._pipeline.observations, Touched()
+        touched.mark(names.resolved(host, touches), 1)
+        paths = [p for p in self._notes if any(touched.latest(n) for n in names.names(host, p))]
+        found = await self._look_at(paths)
+        return {path: seen for path, (seen, _) in zip(paths, found, strict=True)}
+
     async def settle(self) -> None:
-        """At the end: tells which files are other than before; what is the same is not told."""
+        """At the end: tells which files the program has left other than they were before."""
         if self._pipeline.preview is None:
             self._program.flush()
         for path, note in self._notes.items():
@@ -214,6 +241,8 @@ class ProgramFiles:
     async def _now(self, path: str, note: _Note) -> Value:
         if self._pipeline.preview is None:
             after, _ = await self._look(path)
+            for was, left in reversed(self._others.get(path, ())):
+                after = was if after == left else after  # it is as another has left it
             return after
         try:
             data = self._program.written(path)
@@ -247,24 +276,42 @@ class ProgramFiles:
         return (await self._look(path))[1] == "directory" if predicted is None else predicted
 
     async def _look(self, path: str) -> tuple[Value, str | None]:
-        """Returns what tells one file from another (of a file its content), and the kind.
+        """Returns what tells one file from another (of a file its content), and the kind."""
+        [seen] = await self._look_at([path])
+        return seen
+
+    async def _look_at(self, paths: Sequence[str]) -> list[tuple[Value, str | None]]:
+        """Looks at many files at once.
 
         A link that leads nowhere is a link; what is large, or may not be read, is told by its
         size and time.
         """
         controller = self._pipeline.machines.controller
-        try:
-            stat = await controller.stat(path, follow=True) or await controller.stat(path)
-            if stat is not None and stat.kind == "file" and stat.size <= LARGE:
-                with contextlib.suppress(HostError):
-                    stat = await controller.stat(path, follow=True, digest=True)
-        except HostError:  # the program will be told the same, in the way of Lua
-            return _UNSEEN, None
-        if stat is None:
-            return ABSENT, None
-        known = [stat.size, stat.mtime_ns] if stat.kind == "file" else None
-        mark = stat.sha256 or stat.target or known
-        return [stat.kind, mark], stat.kind
+        followed = await controller.stats([{"path": p, "follow": True} for p in paths])
+        gone = [path for path, stat in zip(paths, followed, strict=True) if stat is None]
+        links = dict(zip(gone, await controller.stats([{"path": p} for p in gone]), strict=True))
+        found = [links.get(p) if s is None else s for p, s in zip(paths, followed, strict=True)]
+        small = [path for path, stat in zip(paths, found, strict=True) if _is_small(stat)]
+        read = await controller.stats([{"path": p, "follow": True, "digest": True} for p in small])
+        digests = dict(zip(small, read, strict=True))
+        return [_told(stat, digests.get(path)) for path, stat in zip(paths, found, strict=True)]
+
+
+def _is_small(stat: FileStat | HostError | None) -> bool:
+    return isinstance(stat, FileStat) and stat.kind == "file" and stat.size <= LARGE
+
+
+def _told(
+    stat: FileStat | HostError | None, read: FileStat | HostError | None
+) -> tuple[Value, str | None]:
+    if isinstance(stat, HostError):  # the program will be told the same, in the way of Lua
+        return _UNSEEN, None
+    if isinstance(read, FileStat):
+        stat = read
+    if stat is None:
+        return ABSENT, None
+    known = [stat.size, stat.mtime_ns] if stat.kind == "file" else None
+    return [stat.kind, stat.sha256 or stat.target or known], stat.kind
 
 
 def _predicted(

@@ -1,11 +1,11 @@
 """What the types whose thing is a path share: its attributes, its kind, what is saved of it."""
 
 import posixpath
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 from sloth_runner.core.errors import Refused
-from sloth_runner.core.host import FileStat, Host, Request
+from sloth_runner.core.host import FileStat, Host
 from sloth_runner.core.values import State
 
 SAMPLES = "/tmp/sloth-sample"  # noqa: S108 - a placeholder that the laws replace
@@ -66,12 +66,6 @@ def described(stat: FileStat) -> str:
 def wrong_kind(path: str, found: str, wanted: str, hint: str) -> Refused:
     """Returns the refusal to put ``wanted`` where something of another kind is."""
     return Refused(f"{path} is {found}, not {wanted}", hint=hint)
-
-
-async def stats(host: Host, requests: Sequence[Mapping[str, Any]]) -> list[Any]:
-    """Asks for the stat of many paths in one round trip: FileStat, None or an error each."""
-    answers = await host.perform([Request("stat", request) for request in requests])
-    return [FileStat(**a) if isinstance(a, dict) else a for a in answers]
 
 
 def restored(actual: State) -> dict[str, Any]:

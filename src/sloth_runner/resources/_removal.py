@@ -39,8 +39,7 @@ async def check_removal(host: Host, path: str, *, force: bool) -> None:
     That is a directory with content (unless ``force``), a mount point or what holds one,
     and a system directory that is reached by another name.
     """
-    stat, *system = await _files.stats(
-        host,
+    stat, *system = await host.stats(
         [{"path": path, "follow": False, "digest": False}]
         + [{"path": top, "follow": True, "digest": False} for top in sorted(SYSTEM)],
     )

@@ -289,8 +289,8 @@ class Archive(Resource, frozen=True, kw_only=True):
         self, host: Host, members: Sequence[Member]
     ) -> list[tuple[Member, FileStat | None]]:
         """Returns the members with what is there in their places."""
-        found = await _files.stats(
-            host, [{"path": self._at(m), "follow": False, "digest": True} for m in members]
+        found = await host.stats(
+            [{"path": self._at(m), "follow": False, "digest": True} for m in members]
         )
         for stat in found:
             if isinstance(stat, Exception):

@@ -110,8 +110,7 @@ class Download(Resource, frozen=True, kw_only=True):
     async def observe_many(
         cls, host: Host, resources: Sequence[Any]
     ) -> list[State | Exception | None]:
-        answers = await _files.stats(
-            host,
+        answers = await host.stats(
             [{"path": r.path, "follow": False, "digest": r.sha256 is not None} for r in resources],
         )
         return [

@@ -124,8 +124,8 @@ class File(Resource, frozen=True, kw_only=True):
     async def observe_many(
         cls, host: Host, resources: Sequence[Any]
     ) -> list[State | Exception | None]:
-        answers = await _files.stats(
-            host, [{"path": f.path, "follow": f.follow, "digest": True} for f in resources]
+        answers = await host.stats(
+            [{"path": f.path, "follow": f.follow, "digest": True} for f in resources]
         )
         seen = [
             answer if isinstance(answer, Exception) else file._seen(answer)

@@ -66,8 +66,8 @@ class Absence(Resource, frozen=True, kw_only=True):
     async def observe_many(
         cls, host: Host, resources: Sequence[Any]
     ) -> list[State | Exception | None]:
-        answers = await _files.stats(
-            host, [{"path": r.path, "follow": False, "digest": False} for r in resources]
+        answers = await host.stats(
+            [{"path": r.path, "follow": False, "digest": False} for r in resources]
         )
         return [a if isinstance(a, Exception) else _seen(a) for a in answers]
 

@@ -161,8 +161,8 @@ class UnitFile(Resource, frozen=True, kw_only=True):
         """Looks at all files in one round trip, and asks the manager once for their units."""
         others = [r for r in resources if r.state == "absent"]
         paths = [r.path for r in resources] + [p for r in others for p in r._elsewhere()]
-        stats = await _files.stats(
-            host, [{"path": path, "follow": False, "digest": True} for path in paths]
+        stats = await host.stats(
+            [{"path": path, "follow": False, "digest": True} for path in paths]
         )
         units = await _units(host, [r._concerned for r in resources])
         overridden = {path for path, stat in zip(paths, stats, strict=True) if stat is not None}
@@ -266,8 +266,7 @@ class UnitFile(Resource, frozen=True, kw_only=True):
 
     async def destroy(self, host: Host) -> None:
         """Removes the file; its unit is stopped and disabled first, if nothing else brings it."""
-        [stat, *others] = await _files.stats(
-            host,
+        [stat, *others] = await host.stats(
             [{"path": p, "follow": False} for p in (self.path, *self._elsewhere())],
         )
         if isinstance(stat, FileStat) and stat.kind != "file":
