@@ -222,3 +222,28 @@ def test_it_is_unpacked_where_a_link_leads(
     assert (dest / "app/bin/run").exists()
     assert (here / "current").is_symlink()
     assert local.changes(wanted) == []
+
+
+def test_what_another_line_declares_is_neither_unpacked_nor_taken_away(
+    packed: Path, dest: Path, local: Bench
+) -> None:
+    run = dest / "app/bin/run"
+    whole = {str(run): {"whole": True, "below": True}}
+    wanted = archive(dest, archive=str(packed), others=whole)
+    local.converge(wanted)
+    assert not run.parent.exists()
+    run.parent.mkdir()
+    run.write_text("another's")
+    assert local.changes(wanted) == []
+    local.destroy(wanted)
+    assert [p.name for p in sorted(dest.rglob("*"))] == ["app", "bin", "run", "other"]
+
+
+def test_what_it_unpacked_before_another_line_replaced_it_is_taken_away(
+    packed: Path, dest: Path, local: Bench
+) -> None:
+    before = snapshot(dest)
+    local.converge(archive(dest, archive=str(packed)))
+    link = {str(dest / "app/now"): {"whole": True, "below": True}}
+    local.destroy(archive(dest, archive=str(packed), others=link))
+    assert snapshot(dest) == before

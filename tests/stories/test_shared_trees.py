@@ -138,6 +138,24 @@ def test_a_file_of_an_archive_is_edited_or_replaced_by_another_line(
     assert (site.here / "www/app/run").read_bytes() == b"second"
 
 
+def test_a_file_that_was_declared_before_the_archive_is_not_overwritten(site: Story) -> None:
+    lines = [
+        'file_ops.directory({path = HERE .. "/www/app/conf"})',
+        'file_ops.content({path = HERE .. "/www/app/conf/main", content = "mine"})',
+        UNPACK,
+    ]
+    settles(site, "\n".join(lines))
+    assert (site.here / "www/app/conf/main").read_text() == "mine"
+    assert (site.here / "www/app/run").exists()
+
+
+def test_an_edit_that_is_added_later_changes_nothing_but_its_file(site: Story) -> None:
+    settles(site, f"{MADE} {UNPACK}")
+    edit = 'file_ops.lineinfile({path = HERE .. "/www/app/conf/main", line = "more"})'
+    settles(site, f"{MADE} {UNPACK} {edit}")
+    assert (site.here / "www/app/conf/main").read_text() == "port=80\nhost=a\nmore\n"
+
+
 def test_a_file_that_is_edited_is_unpacked_again_where_it_is_missing(site: Story) -> None:
     edit = 'file_ops.lineinfile({path = HERE .. "/www/app/conf/main", line = "more"})'
     settles(site, f"{MADE} {UNPACK} {edit}")

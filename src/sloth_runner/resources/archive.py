@@ -131,7 +131,7 @@ class Archive(Resource, frozen=True, kw_only=True):
     async def observe(self, host: Host) -> State | None:
         if self.creates is not None and await host.stat(self.creates, follow=True) is not None:
             return {"members": _DONE}
-        pairs = await self._found(host, await self._own_members(host))
+        pairs = await self._found(host, await self._members(host, own=True))
         left: dict[str, list[Any]] = {}
         for member, stat in pairs:
             what = self._difference(member, stat)
@@ -225,7 +225,7 @@ class Archive(Resource, frozen=True, kw_only=True):
             "group": self.group,
             "only": {
                 member["name"]: self._attributes(member) | _attributes_in(self._decided(member))
-                for member in await self._own_members(host, digest=False)
+                for member in await self._members(host, digest=False, own=True)
                 if wanting is None or member["name"] in wanting
             },
         }
@@ -297,17 +297,17 @@ class Archive(Resource, frozen=True, kw_only=True):
                 raise stat
         return list(zip(members, found, strict=True))
 
-    async def _own_members(self, host: Host, *, digest: bool = True) -> list[Member]:
-        """Returns the members that no other line declares as a whole."""
-        members = await self._members(host, digest=digest)
-        return [member for member in members if not self._decided(member).get(_WHOLE)]
+    async def _members(self, host: Host, *, digest: bool = True, own: bool = False) -> list[Member]:
+        """Returns what the archive holds, with the directories that its names imply.
 
-    async def _members(self, host: Host, *, digest: bool = True) -> list[Member]:
-        """Returns what the archive holds, with the directories that its names imply."""
+        With ``own``, what other lines declare as a whole is not among it.
+        """
         machine, path = host, self.archive
         if self.src is not None:
             machine, path = host.controller, Path(self.src.path or "")
         members: list[Member] = await machine.ask("members", path=path, digest=digest)
+        if own:
+            members = [m for m in members if not self._decided(m).get(_WHOLE)]
         named = {member["name"] for member in members}
         above = {
             name[:at]
