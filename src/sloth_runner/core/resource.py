@@ -156,6 +156,11 @@ class Resource(Declared, frozen=True, kw_only=True):
         return False
 
     @property
+    def absent(self) -> bool:
+        """MAY: whether it is to be gone, where that can be said without what is desired."""
+        return self.desired() is None
+
+    @property
     def part_of_file(self) -> bool | None:
         """MAY: True where it owns a part of a file's content, False the whole, None neither."""
         return None

@@ -1,6 +1,6 @@
 """What the lines of a workflow say of paths: who has which part, and that no two disagree."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from msgspec import Struct, structs
 
@@ -23,6 +23,10 @@ class Claim(Struct, frozen=True):
         return self.caller.task == caller.task and self.caller.attempt != caller.attempt
 
 
+Spot = tuple[str, str]
+"""A path on a machine, which is named first."""
+
+
 class Places:
     """The declarations of one run by the paths of what they keep.
 
@@ -34,10 +38,10 @@ class Places:
     ) -> None:
         self._claims = claims
         self._recorded = recorded
-        self._whole: dict[tuple[str, str], Claim] = {}
-        self._parts: dict[tuple[str, str], Claim] = {}
-        self._kept: dict[tuple[str, str], Claim] = {}
-        self._away: dict[tuple[str, str], Claim] = {}
+        self._whole: dict[Spot, Claim] = {}
+        self._parts: dict[Spot, Claim] = {}
+        self._kept: dict[Spot, Claim] | None = None  # asked for once something is kept away
+        self._away: dict[Spot, Claim] = {}
         self._governors: dict[Address, Claim] = {}
 
     def settled(self, address: Address, resource: Resource, caller: Caller) -> Resource:
@@ -95,17 +99,20 @@ class Places:
 
     def _check_kept(self, address: Address, claim: Claim) -> None:
         """Refuses what is kept at or below a path that is kept away, whichever comes first."""
-        host, path = _host(address, claim.resource), claim.resource.place
-        gone = claim.resource.desired() is None
-        if path is None or (gone and claim.resource.part_of_file):
+        resource, gone = claim.resource, claim.resource.absent
+        if resource.place is None or (gone and resource.part_of_file):
             return
         if gone:
-            self._away[(host, path)] = claim
-            others = [self._kept.get((host, path))]
+            self._kept = self._all_kept() if self._kept is None else self._kept
+            spot = next(_upwards(address, resource.place, resource))
+            self._away[spot] = claim
+            others = [self._kept.get(spot)]
+        elif self._kept is None:
+            return
         else:
-            above = [(host, folder) for folder in upwards(path)]
+            above = [*_upwards(address, resource.place, resource)]
             self._kept.update(dict.fromkeys(above, claim))
-            others = [self._away.get(folder) for folder in above]
+            others = [self._away.get(spot) for spot in above]
         for other in others:
             if other is not None and not other.retried(claim.caller):
                 kept, away = (other, claim) if gone else (claim, other)
@@ -117,6 +124,21 @@ class Places:
                     hint="they would undo each other in every run: keep one of them",
                     effects=("this declaration was not applied",),
                 )
+
+    def _all_kept(self) -> dict[Spot, Claim]:
+        """Returns the claims of what is kept, by their paths and the folders above."""
+        return {
+            spot: claim
+            for address, claim in self._claims.items()
+            if (place := claim.resource.place) is not None and not claim.resource.absent
+            for spot in _upwards(address, place, claim.resource)
+        }
+
+
+def _upwards(address: Address, place: str, resource: Resource) -> Iterator[Spot]:
+    """Yields the path of a resource and every folder above it."""
+    host = _host(address, resource)
+    return ((host, path) for path in upwards(place))
 
 
 def among(address: Address, resource: Resource, others: Mapping[Address, Resource]) -> Resource:

@@ -64,7 +64,7 @@ class Preimages(Struct, kw_only=True):
         return max(0, min(self.limit, RUN_LIMIT - self.kept))
 
     def _check_forced(self, resource: Resource, seen: State | None, path: str) -> None:
-        if seen is not None and resource.desired() is None and not _forced(resource):
+        if seen is not None and resource.absent and not _forced(resource):
             raise TaskError(
                 f"{path} is larger than what is kept (--max-preimage, {self.limit} bytes, and "
                 f"{RUN_LIMIT} in one run), so its removal could not be undone",

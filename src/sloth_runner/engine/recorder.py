@@ -376,7 +376,7 @@ class Recorder:
 
 def same_wish(row: ResourceRow, resource: Resource) -> bool:
     """Whether ``resource`` is to exist, or to be absent, as it was when ``row`` was written."""
-    return (row.desired is None) is (resource.desired() is None)
+    return (row.desired is None) is (resource.absent)
 
 
 def _plain_row(row: ResourceRow) -> dict[str, Value]:

@@ -14,11 +14,12 @@ SAMPLES = "/tmp/sloth-sample"  # noqa: S108 - a placeholder that the laws replac
 
 SAVED = frozenset({"saved bytes"})
 """Named as sensitive, though no property: it makes what a type ``saves`` be kept encrypted."""
+_CONTENT, _NOTHING = frozenset({"content"}), frozenset[str]()
 
 
 def is_private(mode: str | None) -> bool:
     """Whether a file of this mode may not be read by everyone; False for an unknown mode."""
-    return mode is not None and not int(mode, 8) & 0o004
+    return mode is not None and mode[-1] in "0123"
 
 
 def is_hidden(hide: bool | None, *, private: bool) -> bool:
@@ -28,8 +29,7 @@ def is_hidden(hide: bool | None, *, private: bool) -> bool:
 
 def hidden_content(hide: bool | None, *modes: str | None) -> frozenset[str]:
     """Returns what is sensitive of a file that has these modes, before or after."""
-    private = any(is_private(mode) for mode in modes)
-    return frozenset({"content"} if is_hidden(hide, private=private) else ())
+    return _CONTENT if is_hidden(hide, private=any(map(is_private, modes))) else _NOTHING
 
 
 def is_number(account: str | None) -> bool:

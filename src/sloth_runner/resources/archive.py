@@ -326,7 +326,7 @@ def _part_of(other: Resource) -> dict[str, Value]:
     """Returns what another resource decides of what is at its place, or in it."""
     if other.part_of_file:
         return {_EDITED: True}
-    if not isinstance(other, Directory) or other.desired() is None:
+    if not isinstance(other, Directory) or other.absent:
         return {} if other.spreads else {_WHOLE: True, _BELOW: True}
     modes = {"mode": other.mode, "file_mode": other.file_mode}
     return {_BELOW: other.recurse, **set_only(owner=other.owner, group=other.group, **modes)}

@@ -161,7 +161,7 @@ class Directory(Resource, frozen=True, kw_only=True):
         """Wants of what is declared below what it sets there itself: it would undo the rest."""
         place = other.place or ""
         below = is_below(place, self.path) or (other.spreads and place == self.path)
-        if not below or other.desired() is None:
+        if not below or other.absent:
             return {}
         whole = other.governing or other.spreads
         wanted = self.wanted("directory" if whole or isinstance(other, Directory) else "file")

@@ -97,6 +97,10 @@ class File(Resource, frozen=True, kw_only=True):
         return self.sensitive_beside(None)
 
     @property
+    def absent(self) -> bool:
+        return False
+
+    @property
     def part_of_file(self) -> bool:
         return False
 
