@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from sloth_runner.core.errors import RecordError
+from sloth_runner.core.record import Stack
 from sloth_runner.state.blobs import Blobs
+from sloth_runner.state.journal import Journal
 from sloth_runner.state.keys import Sealer
+from state.builders import a_row
 
 
 @pytest.fixture
@@ -166,14 +169,23 @@ def test_only_the_leftovers_of_dead_processes_are_cleaned(folder: Path, blobs: B
 
 def test_cleaning_an_unused_folder_is_nothing(blobs: Blobs) -> None:
     assert blobs.clean() == 0
-    assert blobs.collect([]) == 0
 
 
-def test_only_old_blobs_that_nobody_needs_are_collected(blobs: Blobs) -> None:
-    needed, old, young, again = blobs.put_many(["needed", "old", "young", "again"])
-    for key in (needed, old, again):
-        os.utime(blobs.path(key), (1, 1))
-    blobs.put("again")
-    assert blobs.collect([needed]) == 1
-    assert [blobs.exists(key) for key in (needed, old, young, again)] == [True, False, True, True]
-    assert blobs.collect([needed], older_than=-1) == 2
+def test_only_what_the_record_does_not_name_is_collected(
+    journal: Journal, stack: Stack, blobs: Blobs, sealer: Sealer
+) -> None:
+    named, unnamed = blobs.put_many(["named", "unnamed"])
+    sealed, lost = blobs.put_sealed("named", sealer), blobs.put_sealed("unnamed", sealer)
+    saved = {"/a": {"$blob": named}, "/b": {"$blob": sealed, "sealed": True}}
+    journal.call(lambda s: s.put_resource(stack.id, a_row(origin={"saved": saved})))
+    assert journal.call(blobs.collect) == 2
+    there = [blobs.exists(key) for key in (named, sealed, unnamed, lost)]
+    assert there == [True, True, False, False]
+    assert journal.call(blobs.collect) == 0
+
+
+def test_nothing_is_collected_while_others_may_write(journal: Journal, blobs: Blobs) -> None:
+    key = blobs.put("about to be named")
+    with pytest.raises(RuntimeError, match="wrote to the record"):
+        journal.look(blobs.collect)
+    assert blobs.exists(key)

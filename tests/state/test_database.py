@@ -272,7 +272,7 @@ def all_statements() -> dict[str, str]:
     }
 
 
-WHOLE_TABLE = {"STACKS", "ALL_BLOB_REFS"}  # A listing of all there is has nothing to look up.
+WHOLE_TABLE = {"STACKS", "TEXTS_WITH_BLOBS"}  # A listing of all there is has nothing to look up.
 
 
 @pytest.mark.parametrize("name", sorted(all_statements()))

@@ -10,6 +10,7 @@ from sloth_runner.core.errors import UsageError
 from sloth_runner.core.record import CommandRecord, Digest, Output, Run, Stack
 from sloth_runner.state.ids import new_id
 from sloth_runner.state.journal import Journal
+from sloth_runner.state.store import Store
 from state.builders import HOSTILE, a_carry, a_holder, a_row, an_operation
 
 
@@ -116,7 +117,6 @@ def test_a_deleted_stack_leaves_nothing_behind(journal: Journal, stack: Stack, r
         store.put_output(stack.id, an_output())
         store.kv_set(stack.id, "k", 1)
         store.set_holder(stack.id, run.id, a_holder())
-        store.put_blob_ref(stack.id, "ab" * 32)
 
     journal.call(fill)
     assert journal.call(lambda s: s.delete_stack(stack.id)) is True
@@ -132,7 +132,6 @@ def test_a_deleted_stack_leaves_nothing_behind(journal: Journal, stack: Stack, r
         "outputs",
         "kv",
         "holders",
-        "blob_refs",
     ]
     with sqlite3.connect(journal.path) as plain:
         left = {t: plain.execute(f"SELECT count(*) FROM {t}").fetchone()[0] for t in tables}
@@ -476,13 +475,27 @@ def test_only_the_holding_run_can_clear_the_holder(journal: Journal, stack: Stac
     assert journal.look(lambda s: s.holder(stack.id)) is None
 
 
-def test_blobs_are_needed_as_long_as_a_stack_needs_them(journal: Journal, stack: Stack) -> None:
+def test_what_may_name_blobs_is_told_of_all_stacks(journal: Journal, stack: Stack) -> None:
     other = journal.call(lambda s: s.create_stack("db", version="1"))
-    for owner, blob in ((stack.id, "aa"), (stack.id, "aa"), (stack.id, "bb"), (other.id, "bb")):
-        journal.call(lambda s, o=owner, b=blob: s.put_blob_ref(o, b))
-    assert journal.look(lambda s: s.blob_refs(stack.id)) == {"aa", "bb"}
-    journal.call(lambda s: s.delete_stack(stack.id))
-    assert journal.look(lambda s: s.blob_refs()) == {"bb"}
+    run = journal.call(
+        lambda s: s.begin_run(other.id, kind="run", who="", command="", source_hash="")
+    )
+    operation = an_operation(run.id, previous={"saved": {"/x": {"$blob": "previous"}}})
+
+    def fill(store: Store) -> None:
+        store.put_resource(stack.id, a_row(params={"content": {"$blob": "params"}}))
+        store.put_resource(other.id, a_row(origin={"saved": {"/x": {"$blob": "origin"}}}))
+        store.begin_operation(operation)
+
+    def named(store: Store) -> set[str]:
+        texts = list(store.texts_with_blobs())
+        words = ("previous", "params", "origin")
+        return {word for word in words if any(f'"$blob":"{word}"' in text for text in texts)}
+
+    journal.call(fill)
+    assert journal.look(named) == {"previous", "params", "origin"}
+    journal.call(lambda s: s.delete_stack(other.id))
+    assert journal.look(named) == {"params"}
 
 
 def test_a_setting_is_kept(journal: Journal) -> None:

@@ -3,18 +3,21 @@
 import os
 import signal
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from sloth_runner.core.host import LOOKING, Command, CommandResult, Request
 from sloth_runner.hosts.local import LocalHost
+from sloth_runner.state.blobs import Blobs
 from sloth_runner.state.journal import Journal
 
 
-def arm(*, at: str, step: int) -> None:
+def arm(*, at: str, step: int, by: int = signal.SIGKILL) -> None:
     """Kills the process at the given step: around commits, or around changes of the machine.
 
     A commit has a step before it only where the machine was changed since the last one:
-    before any other, nothing is different from after that.
+    before any other, nothing is different from after that. Further steps are after contents
+    were "saved", and after an "unlink". ``by`` may be another signal: SIGSTOP, say.
     """
     left = [step]
     acted = [True]
@@ -22,9 +25,10 @@ def arm(*, at: str, step: int) -> None:
     def burn() -> None:
         left[0] -= 1
         if left[0] == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), by)
 
     commit, perform, run = Journal._batch, LocalHost.perform, LocalHost.run
+    publish, unlink = Blobs._publish, Path.unlink
 
     def batch(self: Journal, connection: Any, jobs: Any) -> Any:
         counts = at == "commit" and any(job.writes for job in jobs)
@@ -56,6 +60,18 @@ def arm(*, at: str, step: int) -> None:
             burn()
         return result
 
+    def published(self: Blobs, ready: list[tuple[str, str]]) -> None:
+        publish(self, ready)
+        if at == "saved":
+            burn()
+
+    def unlinked(self: Path, missing_ok: bool = False) -> None:
+        unlink(self, missing_ok=missing_ok)
+        if at == "unlink":
+            burn()
+
+    Blobs._publish = published  # type: ignore[method-assign]
+    Path.unlink = unlinked  # type: ignore[method-assign]
     Journal._batch = batch  # type: ignore[method-assign]
     LocalHost.perform = performed  # type: ignore[method-assign]
     LocalHost.run = started  # type: ignore[assignment]

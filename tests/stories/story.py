@@ -102,7 +102,7 @@ class Zygote:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "stories.zygote", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
-                env={**os.environ, "PYTHONPATH": str(TESTS)},
+                env={**os.environ, "PYTHONPATH": os.pathsep.join((str(TESTS), *sys.path))},
             )
 
     def start(self, request: Mapping[str, Any], *, stdin: int, out: Path, err: Path) -> Running:

@@ -1,7 +1,7 @@
 """Takes what is there into the record: ``stack accept``."""
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,15 @@ from sloth_runner.core.record import ResourceRow
 from sloth_runner.core.resource import Resource
 from sloth_runner.core.schema import Content
 from sloth_runner.core.values import State, Value
+from sloth_runner.engine.recorder import Recorder
 from sloth_runner.engine.registrations import observable
 from sloth_runner.engine.seal import Seal, is_sealed
 from sloth_runner.engine.workshop import Tools
 
 
-async def taken(tools: Tools, row: ResourceRow) -> ResourceRow:
-    """Returns ``row`` with what is there as what is wanted.
+@contextlib.asynccontextmanager
+async def taking(tools: Tools, row: ResourceRow) -> AsyncIterator[Callable[[], ResourceRow]]:
+    """Gives what returns ``row`` with what is there as what is wanted, called as it is recorded.
 
     Raises UsageError where nothing could be declared that would be as it is there.
     """
@@ -34,12 +36,18 @@ async def taken(tools: Tools, row: ResourceRow) -> ResourceRow:
             f"{row.address} is gone, so there is nothing to accept",
             hint="run the workflow or drift --fix to bring it back",
         )
-    seal = tools.recorder.seal
     async with _as_seen(tools, resource, seen, row.address.host) as found:
-        # What was a secret stays one, though the thing that holds it was opened to others.
-        was = {name for name, value in (row.actual or {}).items() if is_sealed(value)}
-        sensitive = found.sensitive_beside(seen) | was
-        params = tools.recorder.params(row.address, found, sensitive)
+        yield lambda: _taken(tools.recorder, row, found, seen)
+
+
+def _taken(
+    recorder: Recorder, row: ResourceRow, found: Resource, seen: State | None
+) -> ResourceRow:
+    seal = recorder.seal
+    # What was a secret stays one, though the thing that holds it was opened to others.
+    was = {name for name, value in (row.actual or {}).items() if is_sealed(value)}
+    sensitive = found.sensitive_beside(seen) | was
+    params = recorder.params(row.address, found, sensitive)
     _check_accepted(seal, row, params, seen)
     desired = seal.state(found.desired(), sensitive)
     return structs.replace(

@@ -18,7 +18,7 @@ from sloth_runner.core.events import ChangeItem, ResourceDrift, StreamStart, Sum
 from sloth_runner.core.record import ResourceRow, Run, RunKind, Stack, now
 from sloth_runner.core.resource import Resource
 from sloth_runner.core.values import State, Value
-from sloth_runner.engine.accept import resource_of, taken, why_unchecked
+from sloth_runner.engine.accept import resource_of, taking, why_unchecked
 from sloth_runner.engine.bus import Bus, Publish
 from sloth_runner.engine.commands import survives, wait_for_survivors
 from sloth_runner.engine.context import Caller
@@ -110,9 +110,11 @@ class Drift:
         """
         async with self._opened("accept", wait) as tools:
             rows = list(tools.recorder.rows.values())
-            accepted = [await taken(tools, named(rows, one, self._name)) for one in addresses]
-            for row in accepted:  # all of them can be, or none is
-                await tools.recorder.put(row)
+            async with contextlib.AsyncExitStack() as opened:
+                chosen = [named(rows, one, self._name) for one in addresses]
+                taken = [await opened.enter_async_context(taking(tools, row)) for row in chosen]
+                accepted = await tools.recorder.put_many(lambda: [take() for take in taken])
+            for _ in accepted:
                 tools.counts.add("accepted")
             return [row.address for row in accepted]
 

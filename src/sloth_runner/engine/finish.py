@@ -50,10 +50,18 @@ async def _drop_refinements(workshop: Workshop, ended: Ended) -> None:
     if ended.errors or not ended.complete:
         return
     recorder = workshop.tools.recorder
-    for address, declared in sorted(workshop.tools.claims.awaiting.items()):
-        row = recorder.row(address)
-        if row is not None and BASE in row.params:
-            await recorder.put(structs.replace(row, params=recorder.params(address, declared)))
+    refined = [
+        (row, declared)
+        for address, declared in sorted(workshop.tools.claims.awaiting.items())
+        if (row := recorder.row(address)) is not None and BASE in row.params
+    ]
+    if refined:
+        await recorder.put_many(
+            lambda: [
+                structs.replace(row, params=recorder.params(row.address, declared))
+                for row, declared in refined
+            ]
+        )
 
 
 def orphans(workshop: Workshop, ended: Ended) -> list[tuple[ResourceRow, Orphaned]]:

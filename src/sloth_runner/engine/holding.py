@@ -38,6 +38,7 @@ def ended_by(error: BaseException) -> str:
 
 def _bury(store: Store, dead: Run) -> None:
     """Records the end of a run that nobody saw: when it was last heard of, and what it did."""
+    store.note_unnamed_blobs(True)
     events = store.events(dead.id)
     counts: dict[str, int] = {}
     for event in events:

@@ -4,7 +4,7 @@ Everything here runs on the journal's writer thread, in one transaction per call
 are published only after the commit that stored them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from msgspec import Struct, structs
@@ -239,9 +239,25 @@ class Recorder:
 
     async def put(self, row: ResourceRow, *published: Event) -> ResourceRow:
         """Records ``row`` as it is."""
-        row = structs.replace(row, error=self.bus.mask.value(row.error))
-        stored = await self.write(lambda store: store.put_resource(self.stack.id, row), *published)
-        self._keep(stored)
+        [stored] = await self.put_many(lambda: [row], *published)
+        return stored
+
+    async def put_many(
+        self, rows: Callable[[], Iterable[ResourceRow]], *published: Event
+    ) -> list[ResourceRow]:
+        """Records the rows that ``rows`` returns, all or none; it is called in the transaction."""
+
+        def save(store: Store) -> list[ResourceRow]:
+            return [
+                store.put_resource(
+                    self.stack.id, structs.replace(row, error=self.bus.mask.value(row.error))
+                )
+                for row in rows()
+            ]
+
+        stored = await self.write(save, *published)
+        for row in stored:
+            self._keep(row)
         return stored
 
     async def forget(self, row: ResourceRow, *published: Event) -> None:
@@ -349,7 +365,10 @@ class Recorder:
     def params(
         self, address: Address, resource: Resource, sensitive: frozenset[str] = frozenset()
     ) -> dict[str, Value]:
-        """Returns the parameters of a row, with those of what its resource refines, if anything."""
+        """Returns the parameters of a row, with those of what its resource refines, if anything.
+
+        Called in the transaction that writes the row, since large contents are kept as blobs.
+        """
         sensitive |= resource.sensitive
         params = self.seal.params(resource, sensitive)
         base = self.bases.get(address)

@@ -36,7 +36,10 @@ async def settle_doubts(
     workflow gets to it. With ``preview``, all of this is told to that plan only.
     """
     stack_id = recorder.stack.id
-    doubts = await recorder.journal.read(lambda store: store.open_operations(stack_id))
+    journal, blobs = recorder.journal, recorder.seal.blobs
+    doubts, unnamed = await journal.read(
+        lambda store: (store.open_operations(stack_id), store.may_have_unnamed_blobs())
+    )
     for operation in doubts:
         if operation.row is None:
             row, event = None, _action(operation)
@@ -48,7 +51,9 @@ async def settle_doubts(
             recorder.suppose(row)
             preview.told.append(event)
     if preview is None:
-        await asyncio.to_thread(recorder.seal.blobs.clean)
+        await asyncio.to_thread(blobs.clean)
+        if unnamed:
+            await journal.do(blobs.collect)
         for operation in doubts:
             with contextlib.suppress(SlothError):  # a leftover that stays is in nobody's way
                 await _sweep(machines.host(operation.address.host), recorder, operation)

@@ -95,9 +95,9 @@ def import_(journal: Journal, document: Value, *, name: str | None = None) -> Im
     """
     whole = _read(document, name)
     blobs = Blobs(journal.folder)
-    _keep_blobs(blobs, document.get("blobs") or {})
 
     def write(store: Store) -> None:
+        _keep_blobs(blobs, document.get("blobs") or {})
         store.restore_stack(whole)
         run = store.begin_run(
             whole.stack.id, kind="import", who=who(), command="stack import", source_hash=""
@@ -210,8 +210,7 @@ def _parts(document: Mapping[str, Any], name: str | None) -> WholeStack:
             raise ValueError(f"the sensitive output {output.key} is not sealed")
     resources = [_row(data) for data in document["resources"]]
     runs = [_run(stack.id, data) for data in document["runs"]]
-    blobs = _blobs_of(resources, runs)
-    if not all(map(Blobs.is_key, blobs)):
+    if not all(map(Blobs.is_key, _blobs_of(resources, runs))):
         raise ValueError("a blob has an impossible name")
     if len({row.key for row in resources}) < len(resources):
         raise ValueError("a resource is there twice")
@@ -223,7 +222,6 @@ def _parts(document: Mapping[str, Any], name: str | None) -> WholeStack:
         outputs=outputs,
         runs=runs,
         keys=keys,
-        blobs=blobs,
     )
 
 

@@ -1,5 +1,7 @@
 """Blobs: saved contents of files, named by what they hold, durable before anything names them.
 
+They are put inside the transaction that names them (see ``collect``).
+
 A blob lies at ``<db>.d/blobs/ab/KEY``. The key of a plain one is the SHA-256 of its content;
 that of a sealed one is an HMAC, so that the name does not tell what is inside, and ends in
 ``.sealed``.
@@ -10,11 +12,10 @@ import hashlib
 import io
 import os
 import re
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from sloth_runner.core import values
 from sloth_runner.core.address import escaped
@@ -25,8 +26,12 @@ from sloth_runner.state.files import PRIVATE_FILE, descriptor, make_folder, sync
 from sloth_runner.state.keys import Sealer
 from sloth_runner.state.processes import start_time
 
+if TYPE_CHECKING:
+    from sloth_runner.state.store import Store
+
 _PLAIN = re.compile(r"[0-9a-f]{64}")
 _SEALED = re.compile(r"[0-9a-f]{64}\.sealed")
+_KEY = re.compile(r"[0-9a-f]{64}(?:\.sealed)?")
 _PIECE = 1024 * 1024
 
 
@@ -178,19 +183,23 @@ class Blobs:
                 removed += 1
         return removed
 
-    def collect(self, needed: Iterable[str], *, older_than: float = 86_400.0) -> int:
-        """Removes blobs that nothing needs and returns how many that were.
+    def collect(self, store: "Store") -> int:
+        """Removes blobs that nothing in the record names and returns how many that were.
 
-        Younger ones than ``older_than`` seconds stay: a run that goes on may be about to
-        name them. Keeping a blob again makes it young again.
+        Called in a transaction that writes: then no other process is between putting a blob
+        and naming it, and what a killed one has put stays unnamed. Nor may the transaction
+        take a name away, for it may yet be undone.
         """
-        keep, limit, removed = set(needed), time.time() - older_than, 0
-        for folder in _files(self._blobs):
-            for file in _files(str(folder)):
-                if file.name not in keep and file.stat().st_mtime < limit:
-                    file.unlink(missing_ok=True)
-                    removed += 1
-        return removed
+        store.note_unnamed_blobs(False)
+        kept = [file for folder in _files(self._blobs) for file in _files(str(folder))]
+        named: set[str] = set()
+        if kept:
+            named.update(key for text in store.texts_with_blobs() for key in _KEY.findall(text))
+        unnamed = [file for file in kept if file.name not in named]
+        with explaining_files(self._blobs):
+            for file in unnamed:
+                file.unlink(missing_ok=True)
+        return len(unnamed)
 
     def _copied(self, path: str) -> tuple[str, str]:
         digest = hashlib.sha256()

@@ -205,8 +205,7 @@ CLEAR_HOLDER = "DELETE FROM holders WHERE stack_id = ? AND run_id = ?"
 
 # blobs
 
-BLOB_REFS = "SELECT blob FROM blob_refs WHERE stack_id = ? ORDER BY blob"
-ALL_BLOB_REFS = "SELECT blob FROM blob_refs"
-PUT_BLOB_REF = """
-INSERT INTO blob_refs (stack_id, blob) VALUES (?, ?) ON CONFLICT (stack_id, blob) DO NOTHING
+TEXTS_WITH_BLOBS = """
+SELECT params FROM resources UNION ALL SELECT origin FROM resources WHERE origin IS NOT NULL
+UNION ALL SELECT body FROM operations
 """

@@ -4,7 +4,7 @@ Every method runs inside the transaction of the journal that calls it (``state.j
 All SQL is in ``state.statements``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from sloth_runner.core import values
@@ -20,6 +20,10 @@ from sloth_runner.state.value_tables import ValueTables
 
 if TYPE_CHECKING:
     from sloth_runner.state.transfer_tables import WholeStack
+
+
+_UNNAMED = "unnamed blobs"
+"""The setting that says whether there may be blobs which nothing names any more."""
 
 
 class Store(ResourceTables, JournalTables, ValueTables):
@@ -90,6 +94,7 @@ class Store(ResourceTables, JournalTables, ValueTables):
 
     def delete_stack(self, stack_id: str) -> bool:
         """Removes a stack with all that is recorded of it; whether there was one."""
+        self.note_unnamed_blobs(True)
         self._write(statements.KV_CLEAR, stack_id)
         return self._write(statements.DELETE_STACK, stack_id) > 0
 
@@ -175,6 +180,22 @@ class Store(ResourceTables, JournalTables, ValueTables):
     def clear_holder(self, stack_id: str, run_id: str) -> bool:
         """Removes the holder if it is that run; whether it was."""
         return self._write(statements.CLEAR_HOLDER, stack_id, run_id) > 0
+
+    # blobs
+
+    def texts_with_blobs(self) -> Iterator[str]:
+        """Yields every text of the record that may name a blob, whatever stack it is of."""
+        for piece in self._pieces(statements.TEXTS_WITH_BLOBS):
+            for row in piece:
+                yield row[0]
+
+    def may_have_unnamed_blobs(self) -> bool:
+        """Whether a stack or a run has ended so that it may have left blobs behind."""
+        return self.setting(_UNNAMED) == "yes"
+
+    def note_unnamed_blobs(self, there: bool) -> None:
+        """Records whether there may be blobs that nothing names."""
+        self.set_setting(_UNNAMED, "yes" if there else "no")
 
     # settings
 

@@ -1,7 +1,7 @@
 """The part of the store that puts back a stack which was recorded before, times and all."""
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from msgspec import Struct
 
@@ -31,7 +31,6 @@ class WholeStack(Struct, frozen=True, kw_only=True):
     outputs: Sequence[Output]
     runs: Sequence[StoredRun]
     keys: Sequence[tuple[str, Value, str]] = ()
-    blobs: Iterable[str] = ()
 
 
 class TransferTables(Tables):
@@ -85,8 +84,6 @@ class TransferTables(Tables):
             )
         for key, value, moment in whole.keys:
             self._write(statements.KV_SET, stack.id, escaped(key), values.encode(value), moment)
-        for blob in whole.blobs:
-            self._write(statements.PUT_BLOB_REF, stack.id, blob)
 
     def _restore_run(self, stack_id: str, stored: StoredRun) -> None:
         run = stored.run

@@ -1,4 +1,4 @@
-"""The part of the store that holds values: outputs, the keyspaces, digests and blob references."""
+"""The part of the store that holds values: outputs, the keyspaces and digests."""
 
 from collections.abc import Mapping
 
@@ -15,7 +15,7 @@ _LAST = "\U0010ffff"  # Escaped text never holds it, so every key with a prefix 
 
 
 class ValueTables(Tables):
-    """Outputs, keys and values, digests, blob references.
+    """Outputs, keys and values, digests.
 
     A ``scope`` is a stack's id, or "" for the keyspace of the whole database.
     """
@@ -93,18 +93,6 @@ class ValueTables(Tables):
                 for path, digest in digests.items()
             ),
         )
-
-    # blobs
-
-    def put_blob_ref(self, stack_id: str, blob: str) -> None:
-        """Records that a stack needs a blob."""
-        self._write(statements.PUT_BLOB_REF, stack_id, blob)
-
-    def blob_refs(self, stack_id: str | None = None) -> set[str]:
-        """Returns the blobs that a stack needs; without a stack, those that any needs."""
-        if stack_id is None:
-            return {row[0] for row in self._rows(statements.ALL_BLOB_REFS)}
-        return {row[0] for row in self._rows(statements.BLOB_REFS, stack_id)}
 
 
 def _document(key: str, value: Value) -> str:

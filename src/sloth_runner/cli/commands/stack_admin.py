@@ -11,8 +11,9 @@ from sloth_runner.cli.lazy import Command
 from sloth_runner.cli.pages import Pages
 from sloth_runner.cli.records import record, the_stack
 from sloth_runner.cli.settings import Settings
-from sloth_runner.core.errors import Cancelled, UsageError
+from sloth_runner.core.errors import Cancelled, Locked, UsageError
 from sloth_runner.core.record import Stack
+from sloth_runner.state.blobs import Blobs
 from sloth_runner.state.journal import Journal
 from sloth_runner.state.locks import StackLock
 from sloth_runner.views.text import clean, line
@@ -88,5 +89,8 @@ def _delete(settings: Settings, journal: Journal, stack: Stack) -> None:
     lock.acquire(holder=lambda: journal.look(lambda store: store.holder(stack.id)))
     try:
         journal.call(lambda store: store.delete_stack(stack.id))
+        lock.remove()
     finally:
         lock.release()
+    with contextlib.suppress(Locked):  # then the next run of any stack does it
+        journal.call(Blobs(journal.folder).collect)

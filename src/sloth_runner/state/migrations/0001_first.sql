@@ -166,9 +166,3 @@ CREATE TABLE holders (
   command TEXT NOT NULL,
   run INTEGER NOT NULL
 );
-
-CREATE TABLE blob_refs (
-  stack_id TEXT NOT NULL REFERENCES stacks (id) ON DELETE CASCADE,
-  blob TEXT NOT NULL,
-  PRIMARY KEY (stack_id, blob)
-);
