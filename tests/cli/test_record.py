@@ -169,6 +169,22 @@ def test_a_stack_has_keys_of_its_own(sloth: Sloth) -> None:
     assert sloth("state", "get", "color", "--stack", "wbe").code == 2
 
 
+def test_the_keys_of_a_stack_that_is_not_there_are_an_error_and_make_nothing(
+    sloth: Sloth,
+) -> None:
+    commands = (["set", "k", "v"], ["get", "k"], ["list"], ["delete", "k"], ["stats"])
+    for command in commands:
+        done = sloth("state", *command, "--stack", "nope")
+        assert (done.code, done.out) == (2, ""), command
+        assert not sloth.db.parent.exists()
+    sloth("state", "set", "shared", "x")
+    for command in commands:
+        done = sloth("state", *command, "--stack", "nope")
+        assert done.code == 2
+        assert 'there is no stack "nope"' in done.err
+    assert [key["key"] for key in sloth("state", "list", "--json").json] == ["shared"]
+
+
 def test_values_are_bytes_and_come_back_as_they_went_in(sloth: Sloth) -> None:
     sloth("state", "set", "k\udcff", "v\udcfe\n")
     assert sloth("state", "get", "k\udcff").out == "v\udcfe\n\n"

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import click
@@ -13,6 +14,7 @@ from sloth_runner.cli.settings import Settings
 from sloth_runner.core import values
 from sloth_runner.core.errors import TaskError, UsageError
 from sloth_runner.core.values import Value
+from sloth_runner.state.journal import Journal
 from sloth_runner.state.store import Store
 from sloth_runner.views.moments import ago
 from sloth_runner.views.table import Cell, table
@@ -25,6 +27,11 @@ SHARED = ""
 of_stack: Callable[[Any], Any] = click.option(
     "--stack", "stack", metavar="NAME", help="The keys of one stack instead of the shared ones."
 )
+
+
+def _record(settings: Settings, stack: str | None) -> AbstractContextManager[Journal | None]:
+    """Opens the record; only a stack must have one."""
+    return record_if_any(settings) if stack is None else record(settings)
 
 
 def _scope(store: Store, stack: str | None, settings: Settings) -> str:
@@ -47,7 +54,7 @@ def set_(context: click.Context, key: str, value: str, json_value: bool, stack: 
     def write(store: Store) -> None:
         store.kv_set(_scope(store, stack, settings), key, stored)
 
-    with record(settings, create=True) as journal:
+    with record(settings, create=stack is None) as journal:
         journal.call(write)
 
 
@@ -63,7 +70,7 @@ def get(context: click.Context, key: str, stack: str | None) -> int:
     def read(store: Store) -> Value:
         return store.kv_get(_scope(store, stack, settings), key)
 
-    with record_if_any(settings) as journal:
+    with _record(settings, stack) as journal:
         try:
             if journal is None:
                 return 1
@@ -89,7 +96,7 @@ def list_(context: click.Context, prefix: str, stack: str | None) -> None:
     def read(store: Store) -> list[tuple[str, Value, str]]:
         return store.kv_list(_scope(store, stack, settings), prefix)
 
-    with record_if_any(settings) as journal:
+    with _record(settings, stack) as journal:
         found = [] if journal is None else journal.look(read)
     if settings.json:
         pages.json([{"key": k, "value": v, "updated_at": at} for k, v, at in found])
@@ -116,7 +123,7 @@ def delete(context: click.Context, key: str, stack: str | None) -> None:
             return None
         return [name for name, _, _ in store.kv_list(scope)]
 
-    with record_if_any(settings) as journal:
+    with _record(settings, stack) as journal:
         known = [] if journal is None else journal.call(write)
     if known is not None:
         raise TaskError(f'there is no key "{clean(key)}"{meant(key, known)}')
@@ -133,7 +140,7 @@ def stats(context: click.Context, stack: str | None) -> None:
     def read(store: Store) -> dict[str, Value]:
         return store.kv_stats(_scope(store, stack, settings))
 
-    with record_if_any(settings) as journal:
+    with _record(settings, stack) as journal:
         empty: dict[str, Value] = {"keys": 0, "size": 0, "updated_at": None}
         found = empty if journal is None else journal.look(read)
     if settings.json:
