@@ -22,8 +22,8 @@ def web(sloth: Sloth) -> Sloth:
     return sloth
 
 
-def states(sloth: Sloth) -> list[str]:
-    return [row["state"] for row in sloth("stack", "resources", "web", "--json").json]
+def states(sloth: Sloth, stack: str = "web") -> list[str]:
+    return [row["state"] for row in sloth("stack", "resources", stack, "--json").json]
 
 
 def test_drift_names_the_property_and_changes_nothing(web: Sloth) -> None:
@@ -184,9 +184,95 @@ def test_a_type_that_could_not_be_read_again_says_why(sloth: Sloth) -> None:
         thing({name = "one"})
     """
     assert sloth("run", sloth.write(lua), "--yes").code == 0
+    for flags in ([], ["-q"]):
+        shown = sloth("stack", "drift", "site", *flags)
+        assert shown.code == 1
+        assert "Could not be checked" in shown.out
+        assert "could not be read for the type 'thing'" in shown.out
+        assert "site.lua:2" in shown.out
+        assert "No drift" not in shown.out
+    told = sloth("stack", "drift", "site", "--json")
+    [unchecked] = told.json["unchecked"]
+    assert (told.code, unchecked["address"], unchecked["failed"]) == (1, "local/thing:one", True)
+    assert "site.lua:2" in unchecked["reason"]
+    last = sloth("stack", "history", "site", "--json").json[0]
+    assert (last["kind"], last["result"], last["counts"]) == ("drift", "failed", {"failed": 1})
+
+
+def test_what_could_not_be_looked_at_is_no_success(sloth: Sloth) -> None:
+    lua = """
+        local thing = resource.define({type = "thing", create = function() end,
+            observe = function()
+                if file_ops.exists("@/broken") then error("cannot tell") end
+                return {}
+            end})
+        thing({name = "one"})
+    """
+    assert sloth("run", sloth.write(lua), "--yes").code == 0
+    assert sloth("stack", "drift", "site").code == 0
+    (sloth.folder / "broken").touch()
+    told = sloth("stack", "drift", "site", "--detailed-exitcode", "--json")
+    [unchecked] = told.json["unchecked"]
+    assert (told.code, unchecked["failed"]) == (1, True)
+    assert "cannot tell" in unchecked["reason"]
+
+
+def test_what_only_the_workflow_can_tell_is_listed_and_no_failure(sloth: Sloth) -> None:
+    lua = 'stack.register_resource({type = "custom", name = "r", properties = {a = 1}})'
+    assert sloth("run", sloth.write(lua), "--yes").code == 0
+    told = sloth("stack", "drift", "site", "--json")
+    [unchecked] = told.json["unchecked"]
+    assert (told.code, unchecked["address"], unchecked["failed"]) == (0, "local/custom:r", False)
+    assert "only it can tell" in sloth("stack", "drift", "site").out
+
+
+BOTH = """
+file_ops.content({ path = "@/a", content = "x", mode = "0644" })
+stack.register_resource({ type = "file", name = "@/a", properties = { mode = "0644" } })
+"""
+REGISTERED = BOTH[BOTH.index("stack") :]
+
+
+def test_of_two_rows_of_one_address_it_is_said_which_is_the_registration(sloth: Sloth) -> None:
+    assert sloth("run", sloth.write(BOTH), "--yes").code == 0
+    path, address = sloth.folder / "a", f"local/file:{sloth.folder}/a"
+    path.chmod(0o600)
+    told = sloth("stack", "drift", "site", "--json").json
+    assert [(one["address"], one["registered"]) for one in told["drifted"]] == [
+        (address, False),
+        (address, True),
+    ]
+    path.unlink()
+    assert sloth("stack", "drift", "site", "--json").json["missing"] == [address]
     shown = sloth("stack", "drift", "site").out
-    assert "could not be read for the type 'thing'" in shown
-    assert "site.lua:2" in shown
+    assert f"file:{path}  is gone" in shown
+    assert f"file:{path} (registered)  is gone" in shown
+    assert "--fix" in shown
+    fixed = sloth("stack", "drift", "site", "--fix", "--json").json
+    assert (fixed["missing"], fixed["repaired"]) == ([address], [address])
+    assert fixed["unchecked"] == fixed["drifted"] == []
+    assert states(sloth, "site") == ["applied", "applied"]
+
+
+def test_of_a_registration_only_what_works_is_offered(sloth: Sloth) -> None:
+    path, address = sloth.folder / "a", f"local/file:{sloth.folder}/a"
+    path.write_text("x")
+    path.chmod(0o644)
+    assert sloth("run", sloth.write(REGISTERED), "--yes").code == 0
+    path.chmod(0o600)
+    for flags in ([], ["--fix"]):
+        shown = sloth("stack", "drift", "site", *flags)
+        assert shown.code == 0
+        assert f"file:{path} (registered)" in shown.out
+        assert "only its workflow can settle" in shown.out
+        assert "--fix" not in shown.out
+        assert "accept" not in shown.out
+        assert "Not checked" not in shown.out
+        assert path.stat().st_mode & 0o777 == 0o600
+    refused = sloth("stack", "accept", "site", address)
+    assert refused.code == 2
+    assert "only its workflow can settle it" in refused.err
+    assert "nothing that drifted matches" in sloth("stack", "accept", "site", "*/a").err
 
 
 def test_a_change_that_failed_and_was_dropped_is_not_carried_out_by_fix(sloth: Sloth) -> None:

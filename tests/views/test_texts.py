@@ -33,6 +33,7 @@ DRIFTED = ResourceDrift(
     since="2026-11-23T11:00:00.000000Z",
 )
 MISSING = ResourceDrift(host="db1", res="user:appuser", missing=True, since=None)
+REGISTERED = ResourceDrift(host="local", res="file:/etc/motd", registered=True, missing=True)
 
 
 def test_drift_shows_recorded_and_actual() -> None:
@@ -41,9 +42,10 @@ def test_drift_shows_recorded_and_actual() -> None:
         checked=5,
         seconds=0.4,
         drifted=[DRIFTED],
-        missing=[MISSING],
+        missing=[MISSING, REGISTERED],
         unreachable=["web3/file:/x"],
         unchecked=[("local/custom:thing", "registered by the workflow: only it can tell")],
+        unseen=[("local/app:one", "/srv/web.lua has changed since it was recorded")],
     )
     text = DriftText(look=LOOK, since=lambda at: ago(at, NOW), duration=duration)
     matches("drift.txt", painted(text.lines(found)))

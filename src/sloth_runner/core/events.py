@@ -147,6 +147,7 @@ class ResourceDrift(Event, frozen=True, kw_only=True, tag="resource.drift"):
     changes: tuple[ChangeItem, ...] = ()
     since: str | None = None
     missing: bool = False
+    registered: bool = False
 
 
 class Recovered(Event, frozen=True, kw_only=True, tag="resource.recovered"):

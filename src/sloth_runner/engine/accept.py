@@ -25,8 +25,13 @@ async def taking(tools: Tools, row: ResourceRow) -> AsyncIterator[Callable[[], R
 
     Raises UsageError where nothing could be declared that would be as it is there.
     """
+    if row.registered:
+        raise UsageError(
+            f"{row.address} is registered, so only its workflow can settle it",
+            hint="run the workflow again, or change what it registers",
+        )
     resource = resource_of(tools, row)
-    if resource is None or row.registered:
+    if resource is None:
         raise UsageError(f"{row.address} cannot be accepted: {why_unchecked(tools, row)}")
     [seen] = await tools.observations.fresh(row.address.host, [(row.address, resource)])
     if isinstance(seen, Exception):

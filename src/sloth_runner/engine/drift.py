@@ -33,6 +33,14 @@ from sloth_runner.engine.workshop import LoadProgram, Settings, Tools
 from sloth_runner.state.journal import Journal
 
 
+class Unchecked(Struct, frozen=True):
+    """A recorded resource that was not compared; ``failed`` where it could have been."""
+
+    address: str
+    reason: str
+    failed: bool
+
+
 class DriftReport(Struct, kw_only=True):
     """What a check found; ``since`` of a drifted one is when it was first seen."""
 
@@ -41,9 +49,14 @@ class DriftReport(Struct, kw_only=True):
     drifted: list[ResourceDrift] = field(default_factory=list)
     missing: list[ResourceDrift] = field(default_factory=list)
     unreachable: list[str] = field(default_factory=list)
-    unchecked: list[tuple[str, str]] = field(default_factory=list)
+    unchecked: list[Unchecked] = field(default_factory=list)
     repaired: list[str] = field(default_factory=list)
     failed: list[SlothError] = field(default_factory=list)
+
+    @property
+    def failures(self) -> int:
+        """How many resources could not be looked at, or not be put back."""
+        return len(self.failed) + sum(one.failed for one in self.unchecked)
 
     def as_value(self) -> dict[str, Value]:
         """Returns the JSON document of ``stack drift --json``."""
@@ -53,6 +66,7 @@ class DriftReport(Struct, kw_only=True):
             "drifted": [
                 {
                     "address": f"{event.host}/{event.res}",
+                    "registered": event.registered,
                     "since": event.since,
                     "changes": [
                         {"property": c.path, "recorded": c.old, "actual": c.new}
@@ -61,9 +75,9 @@ class DriftReport(Struct, kw_only=True):
                 }
                 for event in self.drifted
             ],
-            "missing": [f"{event.host}/{event.res}" for event in self.missing],
-            "unreachable": self.unreachable,
-            "unchecked": [{"address": a, "reason": r} for a, r in self.unchecked],
+            "missing": list(dict.fromkeys(f"{event.host}/{event.res}" for event in self.missing)),
+            "unreachable": list(dict.fromkeys(self.unreachable)),
+            "unchecked": [structs.asdict(one) for one in self.unchecked],
             **({"repaired": self.repaired} if self.repaired else {}),
         }
 
@@ -97,9 +111,12 @@ class Drift:
         async with self._opened("fix" if fix else "drift", wait) as tools:
             began = time.monotonic()
             report = DriftReport(stack=self._name)
-            drifted = await self._compare(tools, report)
+            rows = list(tools.recorder.rows.values())
+            drifted = await self._compare(tools, [r for r in rows if not r.registered], report)
             if fix:
                 await self._repair(tools, drifted, report)
+            # What was put back may be what is registered.
+            await self._compare(tools, [r for r in rows if r.registered], report)
             await tools.recorder.emit(_summary(tools, report, time.monotonic() - began))
             return report
 
@@ -168,16 +185,24 @@ class Drift:
             StreamStart(msg=f"{kind} of {stack.name}", stack=stack.name, n=run.number, kind=kind)
         )
 
-    async def _compare(self, tools: Tools, report: DriftReport) -> list[ResourceRow]:
-        """Compares all rows with their machines; returns the rows that drifted."""
+    async def _compare(
+        self, tools: Tools, rows: Iterable[ResourceRow], report: DriftReport
+    ) -> list[tuple[ResourceRow, Resource]]:
+        """Compares rows with their machines; returns those that drifted."""
+
+        def unchecked(row: ResourceRow, why: str, *, failed: bool) -> None:
+            report.unchecked.append(Unchecked(str(row.address), why, failed))
+            if failed:
+                tools.counts.add("failed")
+
         asked: list[tuple[ResourceRow, Resource]] = []
-        for row in tools.recorder.rows.values():
+        for row in rows:
             resource = resource_of(tools, row)
             if resource is None:
-                report.unchecked.append((str(row.address), why_unchecked(tools, row)))
+                unchecked(row, why_unchecked(tools, row), failed=not row.registered)
             elif row.error is not None and (row.last_applied is None or row.state == "orphaned"):
                 why = "its last change failed" if row.last_applied else "never applied"
-                report.unchecked.append((str(row.address), f"{why}: {row.error}"))
+                unchecked(row, f"{why}: {row.error}", failed=False)
             else:
                 asked.append((row, resource))
         drifted = []
@@ -185,11 +210,11 @@ class Drift:
             if isinstance(seen, Unreachable):
                 report.unreachable.append(str(row.address))
             elif isinstance(seen, Exception):
-                report.unchecked.append((str(row.address), str(seen)))
+                unchecked(row, str(seen), failed=True)
             else:
                 report.checked += 1
                 if await self._judge(tools, row, resource, seen, report):
-                    drifted.append(row)
+                    drifted.append((row, resource))
         return drifted
 
     async def _judge(
@@ -223,6 +248,7 @@ class Drift:
             changes=changes,
             since=since,
             missing=missing,
+            registered=row.registered,
         )
         (report.missing if missing else report.drifted).append(event)
         await tools.recorder.put(
@@ -237,14 +263,13 @@ class Drift:
         return True
 
     async def _repair(
-        self, tools: Tools, drifted: Iterable[ResourceRow], report: DriftReport
+        self,
+        tools: Tools,
+        drifted: Iterable[tuple[ResourceRow, Resource]],
+        report: DriftReport,
     ) -> None:
         """Puts back what drifted, in the order in which it was first made."""
-        for row in sorted(drifted, key=lambda r: r.order):
-            resource = tools.observations.recorded(row.address)
-            if row.registered or resource is None:
-                report.unchecked.append((str(row.address), "only its workflow can put it back"))
-                continue
+        for row, resource in sorted(drifted, key=lambda one: one[0].order):
             caller = Caller(
                 task=row.task or "main",
                 attempt=0,
@@ -340,9 +365,9 @@ def _summary(tools: Tools, report: DriftReport, seconds: float) -> Summary:
         changed=tools.counts["changed"],
         removed=tools.counts["removed"],
         unchanged=report.checked - found,
-        failed=len(report.failed),
-        exit=1 if report.failed else 0,
+        failed=report.failures,
+        exit=1 if report.failures else 0,
         seconds=round(seconds, 3),
-        result="failed" if report.failed else ("drift" if left else "ok"),
+        result="failed" if report.failures else ("drift" if left else "ok"),
         checked=report.checked,
     )

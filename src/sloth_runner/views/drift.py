@@ -1,7 +1,7 @@
 """What drifted, as text: recorded against actual, property by property, and since when."""
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
@@ -13,7 +13,10 @@ _INDENT = "       "
 
 
 class Found(Struct, frozen=True, kw_only=True):
-    """What a check of a stack found; addresses as text, ``unchecked`` with the reason."""
+    """What a check of a stack found; addresses as text, ``unchecked`` with the reason.
+
+    ``unseen`` are those that could not be looked at, though they should have been.
+    """
 
     stack: str
     checked: int
@@ -22,6 +25,7 @@ class Found(Struct, frozen=True, kw_only=True):
     missing: Sequence[ResourceDrift] = ()
     unreachable: Sequence[str] = ()
     unchecked: Sequence[tuple[str, str]] = ()
+    unseen: Sequence[tuple[str, str]] = ()
     repaired: Sequence[str] = ()
     fixed: bool = False
     failed: int = 0
@@ -37,10 +41,11 @@ class DriftText(Struct, frozen=True, kw_only=True):
     def lines(self, found: Found) -> Iterator[Line]:
         """Returns everything that a check found, what drifted first."""
         yield from self._drifted(found)
-        yield from self._section("Not checked", "skipped", dict(found.unchecked))
-        unreachable = dict.fromkeys(found.unreachable, "its host does not answer")
+        yield from self._section("Not checked", "skipped", found.unchecked)
+        yield from self._section("Could not be checked", "failed", found.unseen)
+        unreachable = [(address, "its host does not answer") for address in found.unreachable]
         yield from self._section("Unreachable", "failed", unreachable)
-        yield from self._section("Put back", "changed", dict.fromkeys(found.repaired, ""))
+        yield from self._section("Put back", "changed", [(one, "") for one in found.repaired])
         yield self._total(found)
         yield from self._advice(found)
 
@@ -59,6 +64,7 @@ class DriftText(Struct, frozen=True, kw_only=True):
         since = f"  first seen {self.since(event.since)}" if event.since else ""
         gone = "  is gone" if event.missing else ""
         name = host_prefix(event.host) + (event.res or "")
+        name += " (registered)" if event.registered else ""
         yield line("   ", mark, f" {name}{gone}", Span(since, "dim"))
         if event.missing:
             return
@@ -71,11 +77,13 @@ class DriftText(Struct, frozen=True, kw_only=True):
             return line(f"{_INDENT}{name} (sensitive value differs)")
         return line(f"{_INDENT}{name} recorded {value(item.old)}   actual {value(item.new)}")
 
-    def _section(self, title: str, outcome: str, entries: Mapping[str, str]) -> Iterator[Line]:
+    def _section(
+        self, title: str, outcome: str, entries: Iterable[tuple[str, str]]
+    ) -> Iterator[Line]:
         if not entries:
             return
         yield line(Span(f" {title}", "bold"))
-        for address, why in entries.items():
+        for address, why in dict.fromkeys(entries):
             tail = f": {clean(why)}" if why else ""
             yield line("   ", self.look.mark(outcome), f" {address.removeprefix('local/')}{tail}")
         yield line()
@@ -83,7 +91,7 @@ class DriftText(Struct, frozen=True, kw_only=True):
     def _total(self, found: Found) -> Line:
         drifted = len(found.drifted) + len(found.missing)
         spent = self.duration(found.seconds)
-        if not drifted and not found.unreachable:
+        if not (drifted or found.unreachable or found.unseen):
             rest = f", {len(found.unchecked)} not checked" if found.unchecked else ""
             if found.checked == 0:
                 return line(f" {clean(found.stack)}: nothing to check{rest}.")
@@ -91,18 +99,21 @@ class DriftText(Struct, frozen=True, kw_only=True):
             return line(f" No drift: {checked} checked in {spent}, all as recorded{rest}.")
         parts = [f"{drifted} drifted", f"{found.checked - drifted} in order"]
         parts += [f"{len(found.unreachable)} unreachable"] if found.unreachable else []
-        parts += [f"{len(found.unchecked)} not checked"] if found.unchecked else []
+        unchecked = len(found.unchecked) + len(found.unseen)
+        parts += [f"{unchecked} not checked"] if unchecked else []
         parts += [f"{len(found.repaired)} put back"] if found.fixed else []
         parts += [f"{found.failed} failed"] if found.failed else []
         between = f" {self.look.sign('dot')} "
         return line(f" {between.join(parts)} in {spent}")
 
     def _advice(self, found: Found) -> Iterator[Line]:
-        if found.fixed or not (found.drifted or found.missing):
-            return
+        events = [*found.drifted, *found.missing]
+        ours = [event for event in events if not event.registered and not found.fixed]
         stack = shlex.quote(clean(found.stack))
-        yield line(f" Put back:    sloth-runner stack drift {stack} --fix")
-        if found.drifted:
-            event = found.drifted[0]
-            address = shlex.quote(f"{event.host}/{event.res}")
+        if ours:
+            yield line(f" Put back:    sloth-runner stack drift {stack} --fix")
+        if ours and not ours[0].missing:
+            address = shlex.quote(f"{ours[0].host}/{ours[0].res}")
             yield line(f" Keep as is:  sloth-runner stack accept {stack} {address}")
+        if any(event.registered for event in events):
+            yield line(" What is registered only its workflow can settle: run that again")

@@ -76,7 +76,8 @@ def _write(pages: Pages, report: DriftReport, seconds: float, *, fixed: bool) ->
             drifted=report.drifted,
             missing=report.missing,
             unreachable=report.unreachable,
-            unchecked=report.unchecked,
+            unchecked=[(one.address, one.reason) for one in report.unchecked if not one.failed],
+            unseen=[(one.address, one.reason) for one in report.unchecked if one.failed],
             repaired=report.repaired,
             fixed=fixed,
             failed=len(report.failed),
@@ -89,11 +90,11 @@ def _write(pages: Pages, report: DriftReport, seconds: float, *, fixed: bool) ->
 
 
 def _clean(report: DriftReport) -> bool:
-    return not (report.drifted or report.missing or report.unreachable or report.failed)
+    return not (report.drifted or report.missing or report.unreachable or report.failures)
 
 
 def _exit_code(report: DriftReport, *, detailed: bool) -> int:
-    if report.failed:
+    if report.failures:
         return 1
     if report.unreachable:
         return 4
@@ -139,7 +140,7 @@ def _matching(written: str, rows: Sequence[ResourceRow], stack: str) -> list[str
     known = {str(row.address) for row in rows}
     if written in known or not any(sign in written for sign in "*?"):
         return [str(named(rows, written, stack).address)]
-    drifted = [str(row.address) for row in rows if row.state == "drift"]
+    drifted = [str(row.address) for row in rows if row.state == "drift" and not row.registered]
     found = [address for address in drifted if fnmatch.fnmatchcase(address, written)]
     if not found:
         raise UsageError(
