@@ -205,6 +205,30 @@ def test_another_path_is_warned_about_once(sloth: Sloth) -> None:
         assert sloth(*command, moved).err.count("was made by") == 1
     first, second, *_ = sloth("run", moved, "--yes", "--json").events
     assert (first["type"], second["type"]) == ("stream.start", "warning")
+    assert "remove" in second["hint"]
+
+
+def test_a_workflow_that_was_moved_is_the_one_of_its_stack_once_a_run_succeeded(
+    sloth: Sloth,
+) -> None:
+    first = sloth.write(f"{ONE_FILE} exec.run('true')")
+    assert sloth("run", first, "--yes").code == 0
+    moved = sloth.write("workflow({ name = 'web' }) exec.run('false')", "moved.lua")
+    (sloth.folder / "site.lua").unlink()
+    warned = sloth("run", moved, "--yes")
+    assert (warned.code, warned.err.count("which is gone")) == (1, 1)
+    sloth.write("workflow({ name = 'web' }) exec.run('true')", "moved.lua")
+    assert sloth("plan", moved).err.count("which is gone") == 1
+    warned = sloth("run", moved, "--yes", "--json")
+    assert (warned.code, warned.events[-1]["orphaned"]) == (0, 0)
+    assert [e["msg"] for e in warned.events if e["type"] == "warning"] == [
+        f"stack web was made by {first}, which is gone; this is {moved}"
+    ]
+    assert sloth("stack", "show", "web", "--json").json["workflow"] == moved
+    again = sloth("run", moved, "--yes", "--json")
+    assert [e["type"] for e in again.events if e["type"] == "warning"] == []
+    assert again.events[-1]["orphaned"] == 1
+    assert (sloth.folder / "made").exists()
 
 
 def test_what_is_declared_elsewhere_now_is_recorded_there(sloth: Sloth) -> None:

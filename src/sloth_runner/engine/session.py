@@ -27,6 +27,7 @@ from sloth_runner.engine.diagnostics import diagnose
 from sloth_runner.engine.finish import finish, orphans
 from sloth_runner.engine.holding import begin, ended_by, locked, running, who
 from sloth_runner.engine.machines import check_hosts
+from sloth_runner.engine.moved import elsewhere, is_moved
 from sloth_runner.engine.parameters import Render
 from sloth_runner.engine.plan import Plan, plan_order
 from sloth_runner.engine.program import Program, RunSpec, random_seed
@@ -213,7 +214,8 @@ class Session:
         summary = summarise(
             counts, ended, self._seconds(), orphaned=orphans, touched=counts.touched
         )
-        await tools.recorder.write(_ending(stack, run, summary.result, counts.told), summary)
+        end = _ending(stack, run, summary.result, counts.told, file=self.spec.file)
+        await tools.recorder.write(end, summary)
         return summary
 
     async def _scheduled(self, workshop: Workshop) -> Ended:
@@ -351,15 +353,8 @@ class Session:
     def _warn(self, stack: Stack) -> None:
         if broken := registry().not_loaded:
             self.bus.publish(Warned(msg=broken, level="warn"))
-        if stack.workflow not in (None, self.spec.file):
-            self.bus.publish(
-                Warned(
-                    msg=f"stack {stack.name} was made by {stack.workflow}, "
-                    f"this is {self.spec.file}",
-                    level="warn",
-                    hint="so nothing is counted as no longer declared",
-                )
-            )
+        if (warned := elsewhere(stack, self.spec.file)) is not None:
+            self.bus.publish(warned)
 
     def _seconds(self) -> float:
         return time.monotonic() - self.began
@@ -389,12 +384,19 @@ def _no_run(stack: Stack) -> Run:
     )
 
 
-def _ending(stack: Stack, run: Run, result: str, counts: dict[str, int]) -> Callable[[Store], None]:
-    """Returns what records how a run ended and gives the stack back."""
+def _ending(
+    stack: Stack, run: Run, result: str, counts: dict[str, int], *, file: str = ""
+) -> Callable[[Store], None]:
+    """Returns what records how a run ended, of which ``file``, and gives the stack back."""
+    moved = result == "ok" and is_moved(stack, file)
 
     def end(store: Store) -> None:
         store.finish_run(run.id, result=result, counts=counts)
-        store.update_stack(stack.id, status=_STATUS.get(result, "failed"))
+        store.update_stack(
+            stack.id,
+            status=_STATUS.get(result, "failed"),
+            workflow=file if moved else None,
+        )
         store.clear_holder(stack.id, run.id)
 
     return end
