@@ -164,3 +164,26 @@ def test_a_line_in_a_directory_that_makes_it_private_is_refused_in_time(story: S
         assert "would be sensitive" in done.out + done.err
     assert not (story.here / "private/env").exists()
     assert b"hunter2" not in story.kept()
+
+
+def test_a_report_that_quotes_the_workflow_shows_no_secret_that_is_written_there(
+    story: Story,
+) -> None:
+    lines = (
+        'local mine = "canary-1"; function call() exec.run({ cmd = "false", stdin = mine }) end',
+        'user.create({ name = "/", password = "canary-2" })',
+        'file_ops.content({ path = HERE .. "/no/dir", content = "canary-3", mode = "0600" })',
+        "call()",
+        'stack.set_output("token", "canary-4", { sensitive = true }, error("no"))',
+        'file_ops.content({ path = "/", content = "canary-5", sensitive = true })',
+        'error("at the end")',
+    )
+    for failing in range(1, len(lines)):
+        story.write("\n".join(["", lines[0], *lines[failing:]]))
+        failed = story.sloth("run", "--yes", str(story.file))
+        assert failed.code != 0
+        assert lines[failing][:8] in failed.err, "it quotes the line that failed"
+        others = [story.sloth(words, str(story.file)) for words in ("plan", "validate")]
+        others += [story.sloth("stack", "history", "web", str(failing))]
+        for done in (failed, *others):
+            assert "canary" not in done.out + done.err, failing

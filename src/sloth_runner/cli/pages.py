@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -82,28 +81,13 @@ def place(loc: str) -> str:
 
 
 def lines_of(file: str) -> Sequence[str] | None:
-    """Returns the lines of a Lua file, None where it cannot be read.
+    """Returns the lines of a Lua file as they may be quoted, None where it cannot be read."""
+    from sloth_runner.lua.excerpts import quotable
 
-    What is written there for a sensitive parameter is left out: a report may be passed on.
-    """
     try:
-        text = Path(file).read_text(encoding="utf-8", errors="surrogateescape")
+        return quotable(Path(file).read_bytes()).split("\n")
     except (OSError, ValueError):
         return None
-    return _without_secrets(text).splitlines()
-
-
-def _without_secrets(source: str) -> str:
-    """Returns Lua source with the values of sensitive parameters starred, in their place."""
-    from sloth_runner.core.registry import registry
-    from sloth_runner.core.schema import params_of
-
-    declared = {cls for cls, _ in registry().functions.values()}
-    names = {p.name for cls in declared for p in params_of(cls).values() if p.doc.sensitive}
-    keys = "|".join(sorted(re.escape(name) for name in names))
-    literal = r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'|\[(=*)\[.*?\]\2\]|\{.*?\}"
-    pattern = re.compile(rf"(\b(?:{keys})\s*=\s*)(?:{literal})", re.DOTALL)
-    return pattern.sub(lambda m: m[1] + re.sub(r"[^\n]", "*", m[0][len(m[1]) :]), source)
 
 
 def _write(stream: TextIO, look: Look, lines: Iterable[Line]) -> None:

@@ -60,11 +60,15 @@ class Content(Struct, frozen=True, eq=False):
 
 
 class Doc(Struct, frozen=True):
-    """What a parameter means. ``key``: part of the name; ``sensitive``: never shown or stored."""
+    """What a parameter means. ``key``: part of the name; ``sensitive``: never shown or stored.
+
+    ``private``: text of a file, which is sensitive where others may not read that.
+    """
 
     text: str
     key: bool = False
     sensitive: bool = False
+    private: bool = False
 
 
 class Param(Struct, frozen=True):

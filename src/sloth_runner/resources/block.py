@@ -41,7 +41,7 @@ class Block(MakingEdit, frozen=True, kw_only=True):
 
     block: Annotated[
         str | None,
-        Doc("The lines between the markers; the end of the last may be left out."),
+        Doc("The lines between the markers; the end of the last may be left out.", private=True),
     ] = None
     marker: Annotated[
         str,

@@ -59,7 +59,7 @@ class File(Resource, frozen=True, kw_only=True):
     """
 
     path: Annotated[Path, Doc("Where the file is, on the host.", key=True)]
-    content: Annotated[Content, Doc("The bytes of the file.")]
+    content: Annotated[Content, Doc("The bytes of the file.", private=True)]
     mode: Annotated[Mode | None, Doc('Permission bits, such as "0644".')] = None
     owner: Annotated[Account | None, Doc("Owner, by name or number.")] = None
     group: Annotated[Account | None, Doc("Group, by name or number.")] = None

@@ -45,7 +45,8 @@ class Line(MakingEdit, frozen=True, kw_only=True):
     """
 
     line: Annotated[
-        str | None, Doc("The line, without its end. Required unless the state is absent.")
+        str | None,
+        Doc("The line, without its end. Required unless the state is absent.", private=True),
     ] = None
     regexp: Annotated[
         str | None,

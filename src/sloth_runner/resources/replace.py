@@ -49,7 +49,11 @@ class Replace(TextEdit, frozen=True, kw_only=True):
         ),
     ]
     replace: Annotated[
-        str, Doc("What stands there instead; `\\1` and `\\g<name>` are groups of the match.")
+        str,
+        Doc(
+            "What stands there instead; `\\1` and `\\g<name>` are groups of the match.",
+            private=True,
+        ),
     ] = ""
 
     samples: ClassVar = (

@@ -71,7 +71,7 @@ class UnitFile(Resource, frozen=True, kw_only=True):
         str,
         Doc('The unit, "app" or "app.timer", or a part of one: "app.service.d/x.conf".', key=True),
     ]
-    content: Annotated[Content | None, Doc("The unit file, systemd.unit(5).")] = None
+    content: Annotated[Content | None, Doc("The unit file, systemd.unit(5).", private=True)] = None
     mode: Annotated[Mode, Doc("Permission bits of the file.")] = _MODE
     state: Annotated[Literal["present", "absent"], Doc("Whether it is there.")] = "present"
     timeout: Annotated[Seconds, Doc("How long a unit may take to stop when it is removed.")] = (

@@ -1,0 +1,171 @@
+"""Lua source as it may be quoted: a report is passed on, and the file may hold secrets.
+
+What is written out for a sensitive parameter is starred, in its place; so is what is given to a
+variable that such a parameter is made of. In doubt, text of a file counts as private.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+from sloth_runner.core import values
+from sloth_runner.core.registry import registry
+from sloth_runner.core.resource import Function
+from sloth_runner.core.schema import params_of
+from sloth_runner.lua.syntax import (
+    Node,
+    Source,
+    argument_nodes,
+    descendants,
+    dotted,
+    entries,
+    literal,
+    text_of,
+)
+
+HIDE = "hide"
+"""The parameter of types whose text is private where it says so, or nothing else does."""
+
+_LOOK_UPS = ("secret", "os.getenv")
+"""Functions that are given only the name of a secret."""
+
+_STRING = r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'|\[(=*)\[.*?\]\2\]|\{.*?\}"
+_ACCOUNT = re.compile(r"://[^/\s]*@")
+
+
+def quotable(data: bytes) -> str:
+    """Returns the source of a file with what may be a secret starred; lines stay what they are."""
+    source = Source(data)
+    data = data[len(data) - len(source.data) :]  # with its first line, whatever that is
+    sensitive = _sensitive_names()
+    found = _literals(_secrets(source.root, sensitive))
+    spans = {(node.start_byte, node.end_byte) for node in found}
+    spans |= {
+        (node.start_byte, node.end_byte)
+        for node in descendants(source.root)
+        if node.type == "string" and _ACCOUNT.search(text_of(node))
+    }
+    pieces, end = [], 0
+    for start, stop in sorted(spans):
+        pieces.append(values.text(data[end:start]))
+        pieces.append(_stars(values.text(data[max(start, end) : stop])))
+        end = max(stop, end)
+    text = "".join(pieces) + values.text(data[end:])
+    if source.root.has_error:  # what is no Lua has no tree that could be trusted
+        keys = "|".join(sorted(map(re.escape, sensitive)))
+        pattern = re.compile(rf"(\b(?:{keys})\b[\]\"']*\s*=\s*)(?:{_STRING})", re.DOTALL)
+        text = pattern.sub(lambda m: m[1] + _stars(m[0][len(m[1]) :]), text)
+    return text
+
+
+def _stars(text: str) -> str:
+    return re.sub(r"[^\r\n]", "*", text)
+
+
+def _sensitive_names() -> frozenset[str]:
+    """Returns the names of sensitive parameters, whatever function takes them."""
+    declared = {cls for cls, _ in registry().functions.values()}
+    return frozenset(p.name for cls in declared for p in params_of(cls).values() if p.doc.sensitive)
+
+
+def _secrets(root: Node, sensitive: frozenset[str]) -> Iterator[Node]:
+    """Yields the expressions that secrets are given by, and those that their variables get."""
+    assigned: dict[str, list[Node]] = {}
+    pending: list[Node] = []
+    for node in descendants(root):
+        if node.type == "function_call":
+            pending += _of_call(node)
+        elif node.type == "table_constructor":
+            pending += (entry.value for entry in entries(node) if entry.key in sensitive)
+        for name, value in _assignments(node):
+            assigned.setdefault(name, []).append(value)
+            if name.rpartition(".")[2] in sensitive:
+                pending.append(value)
+    while pending:
+        secret = pending.pop()
+        yield secret
+        for name in _names(secret):
+            pending += assigned.pop(name, ())
+
+
+def _of_call(call: Node) -> Iterator[Node]:
+    """Yields the arguments of one call that are sensitive by what else it says."""
+    name, arguments = dotted(call.child_by_field_name("name")), argument_nodes(call)
+    if name == "stack.set_output" and len(arguments) > 2:
+        if _options(arguments[2]).get("sensitive", True) is not False:
+            yield arguments[1]
+        return
+    declared = registry().functions.get(name or "")
+    if declared is None or not arguments:
+        return
+    private = _private(*declared, _options(arguments[0]))
+    if arguments[0].type == "table_constructor":
+        yield from (entry.value for entry in entries(arguments[0]) if entry.key in private)
+
+
+def _options(table: Node) -> dict[str, object]:
+    """Returns the named fields of a table, UNKNOWN for what only a run can tell."""
+    if table.type != "table_constructor":
+        return {}
+    return {entry.key: literal(entry.value) for entry in entries(table)}
+
+
+def _private(cls: type, function: Function, given: Mapping[str, object]) -> Iterable[str]:
+    """Returns the written names of the parameters that are private in such a call."""
+    params = params_of(cls)
+    mode = given.get("mode")
+    open_to_all = isinstance(mode, str) and mode[-1:] in ("4", "5", "6", "7")
+    hide = given.get("sensitive")
+    if HIDE not in params or hide is False or (hide is None and open_to_all):
+        return ()
+    written = {field: name for name, field in function.rename.items()}
+    names = {written.get(name, name) for name, param in params.items() if param.doc.private}
+    return names - {function.source} | ({"vars"} if function.template else set())
+
+
+def _assignments(node: Node) -> Iterator[tuple[str, Node]]:
+    """Yields the names that a statement gives values to, with their expressions."""
+    if node.type == "function_declaration":
+        name, body = node.child_by_field_name("name"), node.child_by_field_name("body")
+        if body is not None and (called := dotted(name)) is not None:
+            yield called, body
+    if node.type != "assignment_statement":
+        return
+    targets, given = node.named_children
+    for target, value in zip(targets.named_children, given.named_children, strict=False):
+        if (variable := dotted(target)) is not None:
+            yield variable, value
+            if value.type == "table_constructor":
+                yield from (
+                    (f"{variable}.{entry.key}", entry.value)
+                    for entry in entries(value)
+                    if isinstance(entry.key, str)
+                )
+
+
+def _names(node: Node) -> Iterator[str]:
+    """Yields the names that an expression is made of, "a.b" for a field."""
+    name = dotted(node)
+    if name is not None:
+        yield name
+        return
+    for child in node.named_children:
+        yield from _names(child)
+
+
+def _literals(expressions: Iterable[Node]) -> Iterator[Node]:
+    """Yields what is written out in expressions, but not the keys that something is found by."""
+    pending = list(expressions)
+    while pending:
+        node = pending.pop()
+        if node.type in ("string", "number"):
+            yield node
+        elif node.type == "function_call":
+            name = node.child_by_field_name("name")
+            pending += [] if dotted(name) in _LOOK_UPS else node.named_children
+        elif node.type == "bracket_index_expression":
+            table = node.child_by_field_name("table")
+            pending += [] if table is None else [table]
+        elif node.type == "table_constructor":
+            pending += (entry.value for entry in entries(node))
+        else:
+            pending += node.named_children
