@@ -187,3 +187,35 @@ def test_a_report_that_quotes_the_workflow_shows_no_secret_that_is_written_there
         others += [story.sloth("stack", "history", "web", str(failing))]
         for done in (failed, *others):
             assert "canary" not in done.out + done.err, failing
+
+
+PASSED_ON = """
+    local secret = values.secret
+    stack.set_output("pw", secret, {sensitive = true})
+    stack.set_output("url", "http://ana:" .. secret .. "@example.org")
+    exec.run("echo " .. secret .. " >/dev/null")
+    exec.run({argv = {"true", secret}, creates = "/" .. secret})
+    pcall(exec.run, "exit 3 # " .. secret)
+    local t = task({name = "t", run = function() error({secret}) end})
+    print(stack.get_output("url"))
+"""
+
+
+def test_a_secret_of_the_stack_is_hidden_in_what_it_is_put_into(story: Story) -> None:
+    secret = "canary-77-543210"
+    story.write(PASSED_ON)
+    given = ("--set", f"secret={secret}")
+    told = [
+        story.sloth("plan", "-v", str(story.file), *given),
+        story.sloth("plan", "--json", str(story.file), *given),
+        story.sloth("run", "--yes", "-v", str(story.file), *given),
+        story.sloth("run", "--yes", "--json", "-v", str(story.file), *given),
+        story.sloth("stack", "outputs", "web", "--json"),
+        story.sloth("stack", "history", "web", "1"),
+    ]
+    assert [done.code for done in told] == [1, 1, 1, 1, 0, 0]
+    assert "url = (sensitive)" in story.sloth("stack", "show", "web").out
+    assert "http://ana:(sensitive)@" not in told[0].out
+    shown = "".join(done.out + done.err for done in told)
+    assert [line for line in shown.splitlines() if secret in line] == []
+    assert secret.encode() not in story.kept()

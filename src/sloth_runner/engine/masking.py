@@ -12,16 +12,7 @@ from msgspec import structs
 
 from sloth_runner.core import schema
 from sloth_runner.core.errors import SlothError
-from sloth_runner.core.events import (
-    SENSITIVE,
-    CommandOutput,
-    Diagnostic,
-    Event,
-    Log,
-    ResourceEnd,
-    TaskEnd,
-    Warned,
-)
+from sloth_runner.core.events import SENSITIVE, ChangeItem, Event
 from sloth_runner.core.resource import Action, Resource
 from sloth_runner.core.schema import Content
 from sloth_runner.core.values import Value
@@ -32,8 +23,11 @@ SHORTEST = 6
 LONGEST = 64 * 1024
 """Characters of a content of which each line is looked for."""
 
-_TEXTS = (CommandOutput, Diagnostic, Log, ResourceEnd, TaskEnd, Warned)
-_FIELDS = ("msg", "text", "detail", "hint", "facts", "effects", "traceback", "reason", "note")
+_FIELDS = (
+    *("msg", "text", "detail", "hint", "facts", "effects", "traceback", "reason", "note"),
+    *("res", "follows", "changes", "undo", "command", "key", "name", "value"),
+)
+"""The fields of events that may repeat anything; the others are words of our own, and places."""
 
 AnyEvent = TypeVar("AnyEvent", bound=Event)
 
@@ -64,11 +58,18 @@ class Mask:
             return {key: self.value(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
             return type(value)(self.value(item) for item in value)
+        if isinstance(value, ChangeItem):
+            shown = {name: self.value(getattr(value, name)) for name in ("old", "new", "diff")}
+            return structs.replace(value, **shown)
         return value
+
+    def hides(self, value: Value) -> bool:
+        """Whether a secret is repeated in ``value``."""
+        return bool(self.value(value) != value)
 
     def event(self, event: AnyEvent) -> AnyEvent:
         """Returns an event with its free texts masked."""
-        if self._pattern is None or not isinstance(event, _TEXTS):
+        if self._pattern is None:
             return event
         names = [name for name in _FIELDS if getattr(event, name, None)]
         return structs.replace(event, **{name: self.value(getattr(event, name)) for name in names})

@@ -159,11 +159,12 @@ class Recorder:
         guarded: bool,
         start: Event,
     ) -> Operation:
-        """Records durably that an action is about to be done."""
+        """Records durably that an action is about to be done, without the secrets in it."""
+        mask = self.bus.mask
         operation = Operation(
             id=new_id(),
             run=self.run.id,
-            address=address,
+            address=address._replace(name=mask.value(address.name)),
             kind="guarded action" if guarded else "action",
             task=caller.task,
             attempt=caller.attempt,
@@ -172,7 +173,7 @@ class Recorder:
             row=None,
             previous=None,
             diff=(),
-            command=tuple(command),
+            command=mask.value(tuple(command)),
             location=caller.place,
             started_at=now(),
         )
@@ -303,6 +304,7 @@ class Recorder:
 
     async def command_started(self, command: CommandRecord) -> None:
         """Records a process group before it is let go."""
+        command = structs.replace(command, argv=self.bus.mask.value(command.argv))
         await self.journal.do(lambda store: store.command_started(command))
 
     async def command_finished(self, command_id: str) -> None:

@@ -171,6 +171,8 @@ class Session:
         if known and ended.complete and not ended.errors and stack.workflow == self.spec.file:
             plan.told.extend(event for _, event in orphans(workshop, ended))
         plan.shown.sort(key=lambda event: plan_order(event, workshop.scheduler.graph.order))
+        plan.shown = list(map(self.bus.mask.event, plan.shown))
+        plan.told = list(map(self.bus.mask.event, plan.told))
         return plan, ended, workshop.tools.counts
 
     async def _locked(self, journal: Journal, stack: Stack, binding: Plan | None) -> Summary:

@@ -73,7 +73,8 @@ class StackCalls:
         key = _text(caller, arguments, 0, "the key of an output")
         value = arguments[1] if len(arguments) > 1 else None
         options = arguments[2] if len(arguments) > 2 and isinstance(arguments[2], dict) else {}
-        sensitive = bool(options.get("sensitive", False))
+        mask = self._recorder.bus.mask
+        sensitive = bool(options.get("sensitive", mask.hides(value)))
         if value is None:
             raise ParamError(
                 f"{caller.function}: output {key!r} has no value", location=caller.location
@@ -100,7 +101,7 @@ class StackCalls:
         )
         self._outputs[key] = stored
         if sensitive:
-            self._recorder.bus.mask.learn(texts(value))
+            mask.learn(texts(value))
         self._writes.note(OUTPUT, key, caller, before, [value, sensitive])
         if self._pipeline.preview is not None:
             self._pipeline.preview.shown.append(event)
