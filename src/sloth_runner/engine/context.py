@@ -8,13 +8,15 @@ from sloth_runner.core.address import Address
 from sloth_runner.core.diff import Diff
 from sloth_runner.core.errors import Location, SlothError
 from sloth_runner.core.events import ChangeItem
+from sloth_runner.core.record import ResourceState
 from sloth_runner.core.values import State, Value
 
 
 class Caller(Struct, frozen=True, kw_only=True):
     """The task attempt and the line that a call comes from; ``function`` is ``pkg.install``.
 
-    ``after_failure``: it is a part of what the task does once it has failed.
+    ``after_failure``: it is a part of what the task does once it has failed. ``leaves`` is the
+    state of what is then as it should be: "orphaned" where nobody declares it any more.
     """
 
     task: str
@@ -22,6 +24,7 @@ class Caller(Struct, frozen=True, kw_only=True):
     function: str
     location: Location | None = None
     after_failure: bool = False
+    leaves: ResourceState = "applied"
 
     @property
     def module(self) -> str:

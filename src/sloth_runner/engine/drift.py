@@ -275,15 +275,13 @@ class Drift:
                 attempt=0,
                 function=f"{row.module}.drift",
                 location=Location.parse(row.location) if row.location else None,
+                leaves="orphaned" if row.state == "orphaned" else "applied",
             )
             [outcome] = await tools.pipeline.ensure(row.address.host, [resource], caller)
             if outcome.error is not None:
                 report.failed.append(outcome.error)
                 continue
             report.repaired.append(str(row.address))
-            fixed = tools.recorder.row(row.address)
-            if row.state == "orphaned" and fixed is not None:  # put back, and not declared for that
-                await tools.recorder.put(structs.replace(fixed, state="orphaned", carry=None))
 
 
 async def _look(

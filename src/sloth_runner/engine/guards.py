@@ -28,4 +28,5 @@ def skipped(address: Address, reason: str) -> Answer:
             "address": str(address),
         },
         text="",
+        skipped=True,
     )

@@ -39,9 +39,9 @@ class Operations:
         key = (host, action.type)
         async with self._once.setdefault(key, asyncio.Lock()):
             if key in self._done:
-                return Answer(value={"changed": False, "status": "skipped", "success": True})
+                return skipped(address, "it was done in this run")
             answer = await self._act(address, action, caller)
-            if not isinstance(answer.value, dict) or answer.value.get("status") != "skipped":
+            if not answer.skipped:
                 self._done.add(key)
             return answer
 

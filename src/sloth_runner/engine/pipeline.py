@@ -250,7 +250,7 @@ class Pipeline:
                 sensitive=item.sensitive | item.resource.sensitive_beside(after),
             ),
             begun.operation,
-            state="failed" if failure else "applied",
+            state="failed" if failure else item.caller.leaves,
             carry=self._carry(begun, seen, failed=failure is not None),
             end=item.end(
                 status,
@@ -266,6 +266,8 @@ class Pipeline:
     def _carry(self, begun: Begun, seen: Seen, *, failed: bool) -> Carry | None:
         """Returns what is owed from now on. Of a change that failed half way nobody was told."""
         item = begun.item
+        if item.caller.leaves == "orphaned":
+            return None
         if failed and seen == item.seen:
             old = self.recorder.row(item.address)
             return old.carry if old else None

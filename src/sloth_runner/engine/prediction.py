@@ -120,27 +120,22 @@ class Prediction:
         checks = await checked(certain, looking, None)
         hindered = await self._hindered(looking, [item for item, refused in checks if not refused])
         for item, refused in checks:
-            refusal = refused or await self._without_parent(item, looking)
-            refusal = refusal or hindered.get(item.address)
-            if refusal is not None:
-                outcomes.append(self._refused(item.address, refusal, item.caller))
-            else:
-                outcomes.append(await self._planned_if_kept(item, looking, None))
+            refused = refused or hindered.get(item.address)
+            outcomes.append(await self._change(item, looking, None, refused))
         harm = await self._harm(looking, [item for item, _ in following])
         for item, follows in following:
-            refusal = harm.get(item.address) or await self._without_parent(item, looking)
-            if refusal is not None:
-                outcomes.append(self._refused(item.address, refusal, item.caller))
-            else:
-                outcomes.append(await self._planned_if_kept(item, looking, follows))
+            outcomes.append(await self._change(item, looking, follows, harm.get(item.address)))
         return outcomes
 
-    async def _planned_if_kept(self, item: Work, looking: Host, follows: Address | None) -> Outcome:
-        """Plans a change, unless it is refused for what could not be kept of it."""
-        try:
-            return await self._planned(item, looking, follows)
-        except SlothError as error:
-            return self._refused(item.address, error, item.caller)
+    async def _change(
+        self, item: Work, looking: Host, follows: Address | None, refused: Exception | None
+    ) -> Outcome:
+        """Plans a change, unless it is ``refused``, cannot be made or could not be kept."""
+        refused = refused or await self._without_parent(item, looking)
+        undo = refused or await self._preimages.hindrance(looking, item.resource, item.seen)
+        if isinstance(undo, Exception):
+            return self._refused(item.address, undo, item.caller)
+        return await self._planned(item, looking, follows, undo)
 
     async def _harm(self, looking: Host, work: Sequence[Work]) -> dict[Address, Refused]:
         """Returns the refusals that hold although something else changes before."""
@@ -220,7 +215,9 @@ class Prediction:
             address=item.address, status="unchanged", changed=False, before=shown, after=shown
         )
 
-    async def _planned(self, item: Work, looking: Host, follows: Address | None) -> Outcome:
+    async def _planned(
+        self, item: Work, looking: Host, follows: Address | None, undo: str | None
+    ) -> Outcome:
         desired = item.resource.desired()
         after: State | None = None if desired is None else {**(item.seen or {}), **desired}
         changes = await item.shown(looking)
@@ -231,7 +228,7 @@ class Prediction:
                 cause=self._recorder.cause(item.address, item.seen),
                 planned=True,
                 follows=str(follows) if follows else None,
-                undo=await self._preimages.hindrance(looking, item.resource, item.seen),
+                undo=undo,
             )
         )
         self._counts.add(status_of(item.change))

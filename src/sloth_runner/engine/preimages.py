@@ -2,9 +2,9 @@
 
 from msgspec import Struct
 
-from sloth_runner.core.errors import HostError, TaskError
+from sloth_runner.core.errors import HostError, SlothError, TaskError
 from sloth_runner.core.host import Host
-from sloth_runner.core.resource import Origin, Resource
+from sloth_runner.core.resource import Checked, Origin, Resource
 from sloth_runner.core.schema import Content
 from sloth_runner.core.values import State
 from sloth_runner.state.blobs import Blobs
@@ -37,25 +37,26 @@ class Preimages(Struct, kw_only=True):
             except HostError as error:
                 if error.errno_name != "EFBIG":
                     raise
-                self._check_forced(resource, seen, path)
+                if (refusal := self._not_forced(resource, seen, path)) is not None:
+                    raise refusal from None
             else:
                 saved[path] = found
                 self.kept += 0 if found is None else found.size
         return Origin(actual=seen, saved=saved)
 
-    async def hindrance(self, host: Host, resource: Resource, seen: State | None) -> str | None:
-        """Returns why the change could not be undone, for the preview, or None.
-
-        Raises TaskError as ``take`` would.
-        """
+    async def hindrance(self, host: Host, resource: Resource, seen: State | None) -> Checked:
+        """Returns why the change could not be undone, for the preview, or what ``take`` raises."""
         if seen is None:
             return None
         host = host.controller if resource.on_controller else host
         for path in resource.saves(seen):
-            size = await _size(host, path)
+            try:
+                size = await _size(host, path)
+            except SlothError as error:
+                return error
             if size > self._room:
-                self._check_forced(resource, seen, path)
-                return f"cannot be undone: {path} has {size} bytes"
+                refusal = self._not_forced(resource, seen, path)
+                return refusal or f"cannot be undone: {path} has {size} bytes"
             self.kept += size
         return None
 
@@ -63,13 +64,14 @@ class Preimages(Struct, kw_only=True):
     def _room(self) -> int:
         return max(0, min(self.limit, RUN_LIMIT - self.kept))
 
-    def _check_forced(self, resource: Resource, seen: State | None, path: str) -> None:
-        if seen is not None and resource.absent and not _forced(resource):
-            raise TaskError(
-                f"{path} is larger than what is kept (--max-preimage, {self.limit} bytes, and "
-                f"{RUN_LIMIT} in one run), so its removal could not be undone",
-                hint="say force = true to remove it all the same",
-            )
+    def _not_forced(self, resource: Resource, seen: State | None, path: str) -> TaskError | None:
+        if seen is None or not resource.absent or _forced(resource):
+            return None
+        return TaskError(
+            f"{path} is larger than what is kept (--max-preimage, {self.limit} bytes, and "
+            f"{RUN_LIMIT} in one run), so its removal could not be undone",
+            hint="say force = true to remove it all the same",
+        )
 
 
 async def _size(host: Host, path: str) -> int:

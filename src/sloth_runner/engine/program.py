@@ -72,7 +72,8 @@ class Answer(Struct, frozen=True, kw_only=True):
     text (``exec.run``: its output), and ``unknown`` names fields that cannot be known in
     this preview; ``why`` says what they depend on. ``unknown == ("*",)``: all of it.
     With ``spread``, ``value`` is a list whose items are returned one beside the other. ``open``
-    names a field, a table, of which more may be known in the run than stands in it.
+    names a field, a table, of which more may be known in the run than stands in it. ``skipped``
+    says that an action need not be done.
     """
 
     value: Value
@@ -81,6 +82,7 @@ class Answer(Struct, frozen=True, kw_only=True):
     why: str = ""
     spread: bool = False
     open: str = ""
+    skipped: bool = False
 
 
 LARGE = 4 * 1024 * 1024

@@ -229,7 +229,7 @@ class Recorder:
             old = self.row(written.address)
             carry = old.carry if old and same_wish(old, written.resource) else None
             return store.put_resource(
-                self.stack.id, self._row(written, None, state="applied", carry=carry)
+                self.stack.id, self._row(written, None, state=written.caller.leaves, carry=carry)
             )
 
         row = await self.write(save, *published)
@@ -341,6 +341,7 @@ class Recorder:
         resource, moment = written.resource, now()
         desired = self.seal.state(resource.desired(), written.sensitive)
         provenance, origin = self._provenance(old, written, previous)
+        done = state in ("applied", "orphaned")
         return ResourceRow(
             address=written.address,
             module=written.caller.module,
@@ -361,7 +362,7 @@ class Recorder:
             claimed_run=self.run.number,
             run=self.run.number,
             created_at=old.created_at if old else moment,
-            last_applied=moment if state == "applied" else (old.last_applied if old else None),
+            last_applied=moment if done else (old.last_applied if old else None),
         )
 
     def params(
