@@ -1,12 +1,15 @@
 """The file itself: its place, its permissions, its versions, and what happens when it is hurt."""
 
+import itertools
 import os
+import shutil
 import sqlite3
 import stat
 import subprocess
 import sys
 import threading
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -345,3 +348,52 @@ def test_what_is_no_record_of_ours_is_left_as_it_is(path: Path) -> None:
         assert mode_of(place) == "0o755"
         assert (place.read_bytes() if place.is_file() else b"") == before
     assert sorted(p.name for p in path.parent.iterdir()) == ["folder", "other.db", "stacks.db"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount a file system")
+def test_a_disk_that_is_full_is_an_error_and_never_the_end_of_the_process(
+    tmp_path: Path,
+) -> None:
+    with small_blocks(tmp_path) as disk:
+        db = disk / "stacks.db"
+        for free, old in itertools.product(range(0, 72, 6), (False, True)):
+            for file in disk.iterdir():
+                file.unlink() if file.is_file() else shutil.rmtree(file)
+            if old:
+                assert set_key(db, 1).returncode == 0
+            fill(disk, free)
+            done = set_key(db, 100)
+            assert done.returncode in (0, 6), (free, done)
+            assert done.returncode == 0 or b"full" in done.stderr or b"disk" in done.stderr
+
+
+@contextmanager
+def small_blocks(folder: Path) -> Iterator[Path]:
+    """A file system of 2 MiB whose blocks are smaller than a page of memory."""
+    image, disk = folder / "image", folder / "disk"
+    disk.mkdir()
+    image.write_bytes(bytes(2 * 1024 * 1024))
+    subprocess.run(["mkfs.ext4", "-q", "-b", "1024", "-m", "0", image], check=True)
+    subprocess.run(["mount", "-o", "loop", image, disk], check=True)
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def fill(disk: Path, free: int) -> None:
+    """Leaves so many KiB free, or a little less."""
+    with (disk / "fill").open("wb", buffering=0) as file, suppress(OSError):
+        while (left := os.statvfs(disk).f_bavail - free) > 0:
+            file.write(bytes(1024 * max(1, left // 2)))
+            os.fsync(file.fileno())
+
+
+def set_key(db: Path, size: int) -> "subprocess.CompletedProcess[bytes]":
+    return subprocess.run(
+        [sys.executable, "-m", "sloth_runner", "--db", db, "state", "set", "key", "x" * size],
+        capture_output=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )

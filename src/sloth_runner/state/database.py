@@ -13,6 +13,7 @@ from sloth_runner.core.errors import RecordError, UsageError
 from sloth_runner.core.record import now
 from sloth_runner.state import failures
 from sloth_runner.state.files import PRIVATE_FILE, check_own, descriptor, make_folder, sync_folder
+from sloth_runner.state.room import check_room, take_room
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 """The folder of our migrations: NUMBER_NAME.sql, numbered from 1 without gaps."""
@@ -60,12 +61,15 @@ def connect(
     Locked when another process keeps it busy.
     """
     _prepare(path, create=create)
-    with failures.explaining(path):
+    real = os.path.realpath(path)  # what lies beside a database is beside the file itself
+    with failures.explaining(path), failures.explaining_files(path):
+        check_room(real)
         _check_ours(path)
         _hide(path)
         connection = _plain(path)
         try:
             _set_up(connection)
+            take_room(real)
             _migrate(connection, path, _steps(migrations))
             connection.execute("PRAGMA foreign_keys = ON")
         except BaseException:
