@@ -6,6 +6,7 @@ sealed, to be opened only with the key of the database that they come from.
 """
 
 import base64
+import contextlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -296,12 +297,11 @@ def _blobs_in(parts: Value) -> Iterator[str]:
 
 
 def _blob_values(folder: str, keys: list[str]) -> dict[str, str]:
-    blobs = Blobs(folder)
-    return {
-        key: base64.b64encode(Path(blobs.path(key)).read_bytes()).decode("ascii")
-        for key in keys
-        if blobs.exists(key)
-    }
+    blobs, found = Blobs(folder), {}
+    for key in keys:
+        with contextlib.suppress(FileNotFoundError):  # lost, or its stack was deleted meanwhile
+            found[key] = base64.b64encode(Path(blobs.path(key)).read_bytes()).decode("ascii")
+    return found
 
 
 def _keep_blobs(blobs: Blobs, given: Mapping[str, str]) -> None:
