@@ -90,7 +90,7 @@ def test_drift_names_the_property_and_is_put_back_from_the_record(place: Place) 
 def test_a_definition_that_changed_is_told_and_not_guessed(place: Place) -> None:
     place.sloth("run", "site.lua", "--yes")
     place.file.write_text(place.file.read_text() + "\n-- another text\n")
-    report = place.drift(code=1)
+    report = place.drift()
     assert [entry["address"] for entry in report["unchecked"]] == ["local/note:one"]
     assert "has changed since it was recorded" in report["unchecked"][0]["reason"]
     assert report["drifted"] == []

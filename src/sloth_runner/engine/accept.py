@@ -13,6 +13,7 @@ from sloth_runner.core.record import ResourceRow
 from sloth_runner.core.resource import Resource
 from sloth_runner.core.schema import Content
 from sloth_runner.core.values import State, Value
+from sloth_runner.engine.defined import DefinitionChanged
 from sloth_runner.engine.recorder import Recorder
 from sloth_runner.engine.registrations import observable
 from sloth_runner.engine.seal import Seal, is_sealed
@@ -32,7 +33,7 @@ async def taking(tools: Tools, row: ResourceRow) -> AsyncIterator[Callable[[], R
         )
     resource = resource_of(tools, row)
     if resource is None:
-        raise UsageError(f"{row.address} cannot be accepted: {why_unchecked(tools, row)}")
+        raise UsageError(f"{row.address} cannot be accepted: {why_unchecked(tools, row)[0]}")
     [seen] = await tools.observations.fresh(row.address.host, [(row.address, resource)])
     if isinstance(seen, Exception):
         raise seen
@@ -101,15 +102,18 @@ def resource_of(tools: Tools, row: ResourceRow) -> Resource | None:
     return tools.observations.recorded(row.address)
 
 
-def why_unchecked(tools: Tools, row: ResourceRow) -> str:
-    """Returns why ``resource_of`` has none."""
+def why_unchecked(tools: Tools, row: ResourceRow) -> tuple[str, bool]:
+    """Returns why ``resource_of`` has none, and whether it should have had one.
+
+    It need not where only the workflow can tell, or where that was changed and not run since.
+    """
     if row.registered:
-        return "registered by the workflow: only it can tell"
+        return "registered by the workflow: only it can tell", False
     try:
         tools.recorder.seal.resource(row.address.type, row.params)
     except SlothError as error:
-        return error.detail
-    return f"no installed type can look at {row.address.type!r} as it was recorded"
+        return error.detail, not isinstance(error, DefinitionChanged)
+    return f"no installed type can look at {row.address.type!r} as it was recorded", True
 
 
 @contextlib.asynccontextmanager

@@ -33,6 +33,10 @@ FUNCTIONS = ("observe", "create", "update", "delete")
 RESERVED = ("name", "state", "delegate_to")
 
 
+class DefinitionChanged(RecordError):
+    """A type is not defined any more as it was when a resource of it was recorded."""
+
+
 class Definition(Struct, frozen=True, kw_only=True):
     """A type as the workflow defined it: its functions, and the file they stand in."""
 
@@ -160,12 +164,16 @@ class Definitions:
     def find(self, name: str, file: str, sha256: str) -> type[Defined]:
         """Returns the class of a recorded type.
 
-        Raises RecordError where its file is missing, has changed or does not define it.
+        Raises RecordError where its file is missing or does not define it, DefinitionChanged
+        where it is another one now.
         """
         if not Path(file).is_file():
             raise RecordError(f"{file}, which defines {name!r}, is not there")
         if _hash(file) != sha256:
-            raise RecordError(f"{file}, which defines {name!r}, has changed since it was recorded")
+            raise DefinitionChanged(
+                f"{file}, which defines {name!r}, has changed since it was recorded",
+                hint="run the workflow again",
+            )
         if name not in self._types and file in self.unread:
             raise RecordError(
                 f"{file} could not be read for the type {name!r}: {self.unread[file]}",

@@ -199,7 +199,8 @@ class Drift:
         for row in rows:
             resource = resource_of(tools, row)
             if resource is None:
-                unchecked(row, why_unchecked(tools, row), failed=not row.registered)
+                why, failed = why_unchecked(tools, row)
+                unchecked(row, why, failed=failed)
             elif row.error is not None and (row.last_applied is None or row.state == "orphaned"):
                 why = "its last change failed" if row.last_applied else "never applied"
                 unchecked(row, f"{why}: {row.error}", failed=False)
