@@ -175,3 +175,41 @@ def test_what_is_made_in_a_recursive_directory_gets_its_owner(story: Story, inne
     assert story.run().counts == {"unchanged": 2}
     [made] = (story.here / "www").iterdir()
     assert made.lstat().st_uid == (story.here / "www").stat().st_uid != 0
+
+
+@pytest.mark.parametrize(
+    ("lua", "what", "places"),
+    [
+        ('user.create({names = {"sloth-a", "sloth-b"}, uid = 4711})', "uid 4711", [1]),
+        ('group.create({names = {"sloth-a", "sloth-b"}, gid = 4711})', "gid 4711", [1]),
+        (
+            'user.create({name = "sloth-a"})\nuser.modify({name = "sloth-a", uid = 4711})\n'
+            'user.create({name = "sloth-b", uid = 4711})',
+            "uid 4711",
+            [2, 3],
+        ),
+    ],
+)
+def test_two_accounts_cannot_have_one_number(
+    story: Story, lua: str, what: str, places: list[int]
+) -> None:
+    done = story.plan(lua)
+    assert done.code != 0
+    [told] = done.of("diagnostic")
+    assert told["code"] == "SR1320"
+    for said in (what, "sloth-a", "sloth-b"):
+        assert said in told["detail"]
+    for place in places:
+        assert f"web.lua:{place}" in told["detail"] + told["loc"]
+
+
+def test_one_account_may_have_a_number_by_any_call(story: Story) -> None:
+    calls = [
+        'user.create({names = {"sloth-a", "sloth-a"}, uid = 4711})',
+        'user.modify({name = "sloth-a", uid = 4712})',
+        'user.create({name = "sloth-b", uid = 4711})',
+        'group.create({name = "sloth-c", gid = 4711})',
+        'user.create({name = "sloth-d", uid = 4713})',
+    ]
+    done = story.plan("\n".join(calls))
+    assert (done.code, done.of("diagnostic")) == (0, [])

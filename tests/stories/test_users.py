@@ -345,3 +345,10 @@ def test_nobody_is_said_to_have_touched_what_is_declared_otherwise(host: Machine
     removal = 'user.remove("ada") group.remove("web")'
     assert "differs from what" not in sloth(host, removal, "plan").stdout
     assert "Corrected" not in sloth(host, removal).stdout
+
+
+def test_users_with_one_number_are_refused_before_one_of_them_is_made(host: Machine) -> None:
+    lua = 'user.create({names = {"ada", "appuser"}, uid = 4801})'
+    refused = sloth(host, lua, check=False)
+    assert (refused.returncode, "both have uid 4801" in refused.stderr) == (2, True)
+    assert host.sh("getent passwd ada appuser", check=False).stdout == ""

@@ -173,6 +173,11 @@ class Resource(Declared, frozen=True, kw_only=True):
         """
         return None
 
+    @property
+    def takes(self) -> str | None:
+        """MAY: what only one resource of this type can have on a host, such as "uid 1000"."""
+        return None
+
     def unfinished(self) -> "Resource":
         """MAY: this one where the thing was begun to be made, by a run that failed or died.
 

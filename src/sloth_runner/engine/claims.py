@@ -28,6 +28,7 @@ class Claims:
         self.awaiting: dict[Address, Resource] = {}
         self._claims: dict[Address, Claim] = {}
         self._places = Places(self._claims, recorded)
+        self._takers: dict[tuple[str, str, str], Address] = {}
         self.seen: set[tuple[Address, bool]] = set()
 
     def assume_recorded(self) -> None:
@@ -37,8 +38,8 @@ class Claims:
     def claim(self, host: str, resource: Resource, caller: Caller) -> Resource:
         """Notes that ``caller`` declares ``resource`` and returns what is to be ensured.
 
-        Raises ConflictError, naming both lines, when another line wants it otherwise, or says
-        of its path what contradicts it (``engine.places``).
+        Raises ConflictError, naming both lines, when another line wants it otherwise, says of
+        its path what contradicts it (``engine.places``), or takes what only one can have.
         """
         address = Address(host, resource.type, resource.name)
         claim = self._claims.get(address)
@@ -71,6 +72,7 @@ class Claims:
         claim = Claim(declared, resource, caller)
         self._places.take(address, claim)
         self._claims[address] = claim
+        self._check_taken(address, claim)
         self.seen.add((address, False))
         return resource
 
@@ -88,6 +90,24 @@ class Claims:
             return refined
         self.awaiting[address] = refined
         return claimed
+
+    def _check_taken(self, address: Address, claim: Claim) -> None:
+        takes = claim.resource.takes
+        if takes is None:
+            return
+        key = (address.host, address.type, takes)
+        holder = self._takers.setdefault(key, address)
+        other = self._claims[holder]
+        if holder == address or other.resource.takes != takes or other.retried(claim.caller):
+            self._takers[key] = address
+            return
+        raise ConflictError(
+            f"{address} and {holder}, declared at {other.caller.place}, both have {takes}, "
+            f"which only one {address.type} can have",
+            location=claim.caller.location,
+            hint="give each its own, or leave it out",
+            effects=("this declaration was not applied",),
+        )
 
 
 def _wants_the_same(one: Resource, other: Resource) -> bool:

@@ -65,6 +65,10 @@ class Group(Resource, frozen=True, kw_only=True):
         return _accounts.EXCLUSIVE
 
     @property
+    def takes(self) -> str | None:
+        return None if self.gid is None else f"gid {self.gid}"
+
+    @property
     def observation_key(self) -> Hashable:
         return (self.name, self.state)
 

@@ -116,6 +116,10 @@ class User(Resource, frozen=True, kw_only=True):
         return _accounts.EXCLUSIVE
 
     @property
+    def takes(self) -> str | None:
+        return None if self.uid is None else f"uid {self.uid}"
+
+    @property
     def observation_key(self) -> Hashable:
         appended = tuple(sorted(self.groups or ())) if self.append else None
         by_number = self.group is not None and self.group.isdigit()
