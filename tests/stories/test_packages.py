@@ -358,6 +358,27 @@ def test_what_is_on_hold_is_not_changed(host: Machine) -> None:
     assert host.sh("apt-mark showhold").stdout.split() == ["tree"]
 
 
+@pytest.mark.parametrize("installed", [False, True])
+@pytest.mark.parametrize(
+    ("lua", "refused"),
+    [
+        ('pkg.hold("tree") pkg.install("tree")', [False]),
+        ('pkg.hold("tree") pkg.remove("tree")', [True]),
+        ('pkg.install("tree") pkg.hold("tree")', []),
+        ('pkg.hold("tree") pkg.hold("hello") pkg.install({names = {"jq", "tree"}})', [False]),
+        ('pkg.hold("tree") exec.run("apt-mark unhold tree") pkg.install("tree")', []),
+    ],
+    ids=["install", "remove", "install before", "among others", "free again"],
+)
+def test_a_hold_that_will_be_there_is_respected_by_the_plan_as_by_the_run(
+    host: Machine, lua: str, refused: list[bool], installed: bool
+) -> None:
+    if installed:
+        host.sh("apt-get -qy install tree")
+    planned, ran = summary(host, lua, "plan", check=False), summary(host, lua, check=False)
+    assert (planned["failed"] > 0) is (ran["failed"] > 0) is (installed in refused)
+
+
 def test_the_index_is_refreshed_once_in_a_run_and_never_in_a_preview(host: Machine) -> None:
     host.write(
         "/etc/apt/apt.conf.d/99story", 'APT::Update::Pre-Invoke {"echo x >>/root/updates";};\n'

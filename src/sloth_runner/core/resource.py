@@ -151,6 +151,11 @@ class Resource(Declared, frozen=True, kw_only=True):
         return EVERYTHING if self.path is None else Touches((self.path,))
 
     @property
+    def keeps(self) -> tuple[str, str] | None:
+        """MAY: type and name of what nothing may change while this one is there."""
+        return None
+
+    @property
     def needs_parent(self) -> bool:
         """MAY: whether the directory that holds ``path`` must be there before it is made."""
         return False

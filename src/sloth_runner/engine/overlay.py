@@ -42,6 +42,7 @@ class Overlay:
         self._named: set[tuple[str, str]] = set()
         self._latest: dict[str, Address] = {}
         self._undercut: set[tuple[str, str]] = set()
+        self._keepers: dict[Address, Address] = {}
         self.keys: dict[tuple[str, str], Value] = {}
         self.program: Program | None = None
 
@@ -54,10 +55,18 @@ class Overlay:
             self._undercut.add((address.host, resource.exclusive))
         if resource.path is not None and resource.touches == Touches((resource.path,)):
             self._paths[(address.host, resource.path)] = address
-        self.act(address, resource.touches)
+        if resource.keeps is not None:
+            kept = Address(address.host, *resource.keeps)
+            self._keepers.pop(kept, None)
+            self._keepers |= {} if state is None else {kept: address}
+        self._touch(address, resource.touches)
 
     def act(self, address: Address, touches: Touches) -> None:
-        """Notes that an action would run."""
+        """Notes that an action would run; what was to be kept until then may be free again."""
+        self._keepers.clear()
+        self._touch(address, touches)
+
+    def _touch(self, address: Address, touches: Touches) -> None:
         self._changes.append(address)
         touches = touches.under(lambda path: self._names(address.host, path))
         self._touched.setdefault(address.host, Touched()).mark(touches, len(self._changes))
@@ -117,6 +126,10 @@ class Overlay:
     def undercuts(self, host: str, resource: Resource) -> bool:
         """Whether an earlier change may end what stands in the way of ``resource`` now."""
         return (host, resource.exclusive) in self._undercut
+
+    def keeper(self, address: Address) -> Address | None:
+        """Returns what was predicted that lets nothing change this one, or None."""
+        return self._keepers.get(address)
 
     def follows_anything(self, address: Address) -> Address | None:
         """Returns the last predicted change on the host, whatever it touches, or None."""

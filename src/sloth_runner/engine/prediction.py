@@ -8,7 +8,7 @@ from msgspec import structs
 
 from sloth_runner.core import values
 from sloth_runner.core.address import LOCAL, Address
-from sloth_runner.core.errors import HostError, Refused, SlothError
+from sloth_runner.core.errors import HostError, Refused, SlothError, TaskError
 from sloth_runner.core.host import Host, ReadOnlyHost, Request
 from sloth_runner.core.record import Carry, ResourceRow, now
 from sloth_runner.core.resource import Resource
@@ -21,7 +21,16 @@ from sloth_runner.engine.plan import Plan, Planned
 from sloth_runner.engine.preimages import Preimages
 from sloth_runner.engine.recorder import Recorder, same_wish
 from sloth_runner.engine.seal import change_data, redacted_state
-from sloth_runner.engine.work import Work, carried, checked, end_event, locate, owed, told
+from sloth_runner.engine.work import (
+    Work,
+    carried,
+    checked,
+    end_event,
+    locate,
+    owed,
+    shown_address,
+    told,
+)
 
 Spot = tuple[str, str, str | None]
 """Where all that is new meets the same conditions: the host, the directory, for which owner."""
@@ -124,7 +133,8 @@ class Prediction:
             outcomes.append(await self._change(item, looking, None, refused))
         harm = await self._harm(looking, [item for item, _ in following])
         for item, follows in following:
-            outcomes.append(await self._change(item, looking, follows, harm.get(item.address)))
+            refused = harm.get(item.address) or self._kept(item)
+            outcomes.append(await self._change(item, looking, follows, refused))
         return outcomes
 
     async def _change(
@@ -179,6 +189,15 @@ class Prediction:
                 elif spot := _spot(item, request):
                     self._open.add(spot)
         return refused
+    def _kept(self, item: Work) -> TaskError | None:
+        """Returns the error of changing what an earlier change is to keep as it is."""
+        keeper = self._overlay.keeper(item.address)
+        if keeper is None or not item.resource.diff(item.seen):
+            return None
+        return TaskError(
+            f"{shown_address(keeper)}, declared before it, lets nothing change it",
+            hint=f"declare {shown_address(keeper)} after it",
+        )
 
     async def _without_parent(self, item: Work, looking: Host) -> HostError | None:
         """Returns the error of what cannot be made because its directory will not be there."""

@@ -22,7 +22,11 @@ from sloth_runner.resources._transaction import Answers, only
     ),
 )
 class Hold(Resource, frozen=True, kw_only=True):
-    """Whether a package is on hold (apt-mark(8)). It need not be installed."""
+    """Whether a package is on hold (apt-mark(8)).
+
+    It need not be installed: what is not is then kept away, so a package that is to be
+    there and on hold is installed first.
+    """
 
     name: Annotated[str, Doc('The package, for example "nginx".', key=True)]
     state: Annotated[
@@ -45,6 +49,10 @@ class Hold(Resource, frozen=True, kw_only=True):
     @property
     def exclusive(self) -> str:
         return _aptget.EXCLUSIVE
+
+    @property
+    def keeps(self) -> tuple[str, str]:
+        return ("package", self.name)
 
     @property
     def observation_key(self) -> str:
