@@ -6,6 +6,7 @@ import socket
 import stat
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -127,6 +128,36 @@ def test_attributes_of_a_tree_stay_within_it(host: Host, tmp_path: Path) -> None
     assert (mode_of(tree), mode_of(tree / "sub"), mode_of(tree / "sub/f")) == (0o750, 0o750, 0o640)
     assert untouched == [(p.stat().st_ctime_ns, p.stat().st_uid) for p in (outside, outside / "f")]
     assert ask(host, "attributes_tree", path=str(tree), **arguments) == {"changed": 0}
+
+
+@as_root
+def test_what_one_account_owns_of_a_tree_goes_to_another(host: Host, tmp_path: Path) -> None:
+    outside, tree = tmp_path / "outside", tmp_path / "tree"
+    outside.write_text("x")
+    (tree / "sub").mkdir(parents=True)
+    (tree / "link").symlink_to(outside)
+    for name in ("f", "sub/f", "spared", "root"):
+        (tree / name).write_text("x")
+    for name in ("", "f", "sub", "sub/f", "spared", "link", "../outside"):
+        os.chown(tree / name, 4801, -1, follow_symlinks=False)
+    inode = (tree / "spared").stat().st_ino
+
+    def owners() -> dict[str, int]:
+        return {path.name: path.lstat().st_uid for path in (outside, tree, *tree.rglob("*"))}
+
+    def hand_over(old: int, new: int, **more: Any) -> Any:
+        return ask(host, "hand_over", path=str(tree), old=old, new=new, **more)
+
+    assert hand_over(4801, MALLORY, spare=[inode]) == {"changed": 5}
+    assert owners() == {
+        **dict.fromkeys(("tree", "f", "sub", "link"), MALLORY),
+        **dict.fromkeys(("outside", "spared"), 4801),
+        "root": 0,
+    }
+    assert hand_over(4801, 4802, only=[]) == {"changed": 0}
+    assert hand_over(4801, 4802, only=[inode]) == {"changed": 1}
+    assert hand_over(MALLORY, 4801) == {"changed": 5}
+    assert (owners()["spared"], owners()["f"]) == (4802, 4801)
 
 
 @as_root

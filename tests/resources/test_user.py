@@ -283,7 +283,8 @@ def test_what_was_there_before_comes_back(
 ) -> None:
     host.sh(
         f"id back 2>/dev/null || {{ useradd -m -s /bin/sh -G web,docker -c Back back; "
-        f"echo 'back:{HASH}' | chpasswd -e; install -o back -m 600 /dev/null /home/back/key; }}"
+        f"echo 'back:{HASH}' | chpasswd -e; install -o back -m 600 /dev/null /home/back/key; "
+        "install -o 4999 -m 600 /dev/null /home/back/theirs; }"
     )
     home = "cd /home/back && find . -printf '%p %U %G %m %s\n' | sort"
     before, files = entry(host, "back"), host.sh(home).stdout

@@ -283,11 +283,14 @@ def test_an_interrupted_change_of_a_number_is_finished(host: Machine) -> None:
 
 
 def test_a_number_that_cannot_change_leaves_the_files_where_they_are(host: Machine) -> None:
-    host.sh("useradd --create-home --uid 4801 ada")
+    host.sh("useradd --create-home --uid 4801 ada; touch /home/ada/other")
+    host.sh("chown 4802 /home/ada/other; chmod 4755 /home/ada/other")
     host.sh("setsid runuser -u ada sleep 60 >/dev/null 2>&1 & sleep 0.3")
     lua = 'user.create({name = "ada", uid = 4802})'
     assert "has processes" in sloth(host, lua, check=False).stderr
     assert host.sh("stat -c %u /home/ada/.profile; id -u ada").stdout == "4801\n4801\n"
+    # Whose number it would have been keeps what it has, to the last bit.
+    assert host.sh("stat -c '%u %a' /home/ada/other").stdout == "4802 4755\n"
     host.sh("pkill -u ada")
 
 

@@ -1577,6 +1577,45 @@ def set_attributes_tree(
     return {"changed": changed}
 
 
+def hand_over(
+    names: Names,
+    path: str,
+    old: int,
+    new: int,
+    spare: Sequence[int] = (),
+    only: Sequence[int] | None = None,
+) -> dict[str, Any]:
+    """Gives to ``new`` what the account ``old`` owns of a directory and all below.
+
+    Inodes in ``spare`` are left alone, with ``only`` all but those. Links change hands
+    themselves and are never followed. Returns {"changed": how many}.
+    """
+    spared, chosen = set(spare), None if only is None else set(only)
+    changed = 0
+
+    def pass_on(name: bytes, directory: int | None) -> None:
+        nonlocal changed
+        fd = os.open(name, _PATH_FLAGS, dir_fd=directory)
+        try:
+            seen = os.fstat(fd)
+            inode = seen.st_ino
+            if seen.st_uid != old or inode in spared or not (chosen is None or inode in chosen):
+                return
+            _chown(fd, new, -1, modes.S_ISLNK(seen.st_mode))
+            changed += 1
+        finally:
+            os.close(fd)
+
+    top = os.open(_path(path), _DIRECTORY_FLAGS)
+    try:
+        for entry in _below(top, _path(path), bottom_up=True):
+            pass_on(entry.name, entry.fd)
+        pass_on(b".", top)
+    finally:
+        os.close(top)
+    return {"changed": changed}
+
+
 # Archives ---------------------------------------------------------------------------------
 
 
@@ -2547,6 +2586,7 @@ _VERBS: dict[str, Callable[..., Any]] = {
     "remove": remove,
     "attributes": set_attributes,
     "attributes_tree": set_attributes_tree,
+    "hand_over": hand_over,
     "unpack": unpack_archive,
     "download": download,
     "connect": connect,

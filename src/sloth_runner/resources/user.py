@@ -124,7 +124,7 @@ class User(Resource, frozen=True, kw_only=True):
         appended = tuple(sorted(self.groups or ())) if self.append else None
         by_number = self.group is not None and self.group.isdigit()
         home = self.create_home is True and (self.home or True)
-        return (self.name, self.state, appended, by_number, self._reads_shadow, home)
+        return (self.name, self.uid, self.state, appended, by_number, self._reads_shadow, home)
 
     @property
     def _reads_shadow(self) -> bool:
@@ -184,6 +184,9 @@ class User(Resource, frozen=True, kw_only=True):
             if user.create_home and isinstance(seen, dict):
                 home = await host.stat(user.home or seen["home"], follow=True)
                 seen["create_home"] = home is not None and home.kind == "directory"
+            if isinstance(seen, dict) and user.uid not in (None, seen["uid"]):
+                theirs = await _userback.owned(host, seen["home"], user.uid)
+                seen.update({_userback.OF_NEW_UID: theirs} if theirs else {})
         return answers
 
     def _seen(self, accounts: Accounts) -> State | None:
@@ -316,18 +319,13 @@ class User(Resource, frozen=True, kw_only=True):
                 await _accounts.set_secret(host, self.name, lock + self.password)
             return
         [old_uid] = [c.old for c in change.changes if c.property == "uid"] or [None]
-        if old_uid is not None:
-            await _userback.hand_over(host, self.name, str(old_uid), str(self.uid))
         options = [o for name in change_names(change) for o in self._options(name)]
         if "locked" in change and "password" not in change:
             options.append("--lock" if self.locked else "--unlock")
-        if options:
-            try:
-                await _accounts.change(host, ["usermod", *options, self.name])
-            except SlothError:
-                if old_uid is not None:
-                    await _userback.hand_over(host, self.name, str(self.uid), str(old_uid))
-                raise
+        if isinstance(old_uid, int) and self.uid is not None:
+            await _userback.renumber(host, self.name, old_uid, self.uid, options)
+        elif options:
+            await _accounts.change(host, ["usermod", *options, self.name])
         if "password" in change:
             await self._set_password(host)
         if "create_home" in change:
