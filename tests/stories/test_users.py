@@ -235,6 +235,51 @@ def test_a_home_that_could_not_be_made_is_made_by_the_next_run(host: Machine) ->
         host.sh("umount /srv/homes; rmdir /srv/homes")
 
 
+def test_a_home_that_could_not_be_filled_is_filled_by_the_next_run(host: Machine) -> None:
+    lua = 'user.create({name = "ada", home = "/srv/homes/ada"})'
+    host.sh("""
+        mkdir -p /srv/homes /etc/skel/.config/app; mount -t tmpfs -o size=128k none /srv/homes
+        echo x >/etc/skel/.config/app/rc; ln -s .profile /etc/skel/.zprofile
+        head -c 300000 /dev/urandom >/etc/skel/.config/big; chmod 640 /etc/skel/.config/big
+    """)
+    try:
+        failed = sloth(host, lua, check=False)
+        assert (failed.returncode, "No space left" in failed.stderr) == (1, True)
+        host.sh("mount -o remount,size=8m /srv/homes; echo mine >/srv/homes/ada/.bashrc")
+        assert summary(host, lua)["changed"] == 1
+        same = "diff -r --no-dereference --exclude=.bashrc /etc/skel /srv/homes/ada"
+        assert host.sh(same).stdout == ""
+        assert host.sh("find /srv/homes/ada ! -user ada -o ! -group ada").stdout == ""
+        assert host.sh("stat -c %a /srv/homes/ada/.config/big").stdout == "640\n"
+        assert host.read("/srv/homes/ada/.bashrc") == "mine\n"
+        assert sloth(host, lua, "run", "--yes", "-q").stdout == ""
+    finally:
+        host.sh("umount /srv/homes; rmdir /srv/homes; rm -r /etc/skel/.config /etc/skel/.zprofile")
+
+
+def test_a_home_that_was_not_made_whole_is_not_there(host: Machine) -> None:
+    lua = 'user.create({name = "ada", home = "/srv/homes/ada", create_home = true})'
+    host.sh("""
+        mkdir -p /srv/homes; mount -t tmpfs -o size=128k none /srv/homes
+        useradd --no-create-home -d /srv/homes/ada ada
+        head -c 300000 /dev/urandom >/etc/skel/big
+    """)
+    try:
+        assert summary(host, lua, check=False)["failed"] == 1
+        host.sh("mount -o remount,size=8m /srv/homes")
+        assert summary(host, lua)["changed"] == 1
+        assert host.sh("cmp /etc/skel/big /srv/homes/ada/big").stdout == ""
+        assert host.sh("find /srv/homes/ada ! -user ada").stdout == ""
+    finally:
+        host.sh("umount /srv/homes; rmdir /srv/homes; rm /etc/skel/big")
+
+
+def test_a_home_that_was_there_before_its_user_stays_as_it_is(host: Machine) -> None:
+    host.sh("mkdir -p /home/ada && chown 4801 /home/ada")
+    assert summary(host, 'user.create({name = "ada", uid = 4801})')["created"] == 1
+    assert host.sh("ls -A /home/ada").stdout == ""
+
+
 def test_a_user_that_was_there_without_a_home_gets_none(host: Machine) -> None:
     host.sh("useradd --no-create-home ada")
     assert summary(host, 'user.create({name = "ada", comment = "Ada"})')["changed"] == 1

@@ -1387,7 +1387,7 @@ def make_symlink(
     raw = _raw(target)
     if not raw or b"\0" in raw:
         raise Refused("EINVAL", f"{target!r} cannot be the target of a link")
-    with _place(path) as place:
+    with _place(path, claimed=wanted.uid) as place:
         old = place.look()
         if old is not None and modes.S_ISDIR(old.st_mode):
             raise Refused("EISDIR", f"{_shown(place.path)} is a directory", "remove it first")

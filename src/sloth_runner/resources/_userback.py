@@ -1,13 +1,12 @@
 """How a user comes back: the inverse of what was done to it, from its pre-image."""
 
-from collections.abc import Sequence
 from typing import Any
 
-from sloth_runner.core.errors import Refused, SlothError
+from sloth_runner.core.errors import Refused
 from sloth_runner.core.host import Host
 from sloth_runner.core.resource import Origin
 from sloth_runner.core.values import State
-from sloth_runner.resources import _accounts, _removal, _trees
+from sloth_runner.resources import _accounts, _homes, _trees
 from sloth_runner.resources._accounts import Accounts
 from sloth_runner.resources._text import text_of
 
@@ -19,48 +18,6 @@ OPTIONS = {
     "comment": "--comment",
 }
 """The options of useradd(8) and usermod(8) for properties whose value follows them."""
-
-
-OF_NEW_UID = "of_new_uid"
-"""In what is seen of a user: the inodes below the home that its new number owns already."""
-
-
-async def renumber(host: Host, name: str, old: int, new: int, options: Sequence[str]) -> None:
-    """Changes the number of a user, with whatever else ``options`` tell usermod(8).
-
-    usermod hands over what the user owns below the home after the number has changed. Where
-    it is killed on the way, nobody sees that the rest is still to be done; so it is done
-    before, and taken back where the number cannot change.
-    """
-    home = (await _accounts.look(host)).users[name]["home"]
-    theirs = await owned(host, home, new)
-    await _hand_over(host, home, old, new)
-    try:
-        await _accounts.change(host, ["usermod", *options, name])
-    except SlothError:
-        await _hand_over(host, home, new, old, spare=theirs)
-        raise
-
-
-async def owned(host: Host, home: str, uid: int) -> list[int]:
-    """Returns the inodes of a home and what is below that a number owns."""
-    if not await _is_home(host, home):
-        return []
-    argv = ("find", "-P", home, "-uid", str(uid), "-printf", r"%i\n")
-    found = await host.command(*argv, accept=(0, 1))  # 1: what may not be looked into
-    return sorted({int(inode) for inode in found.stdout.split()})
-
-
-async def _hand_over(host: Host, home: str, old: int, new: int, **which: Sequence[int]) -> None:
-    if await _is_home(host, home):
-        await host.ask("hand_over", path=home, old=old, new=new, **which)
-
-
-async def _is_home(host: Host, home: str) -> bool:
-    if not home.startswith("/") or home in _removal.SYSTEM:
-        return False
-    stat = await host.stat(home)
-    return stat is not None and stat.kind == "directory"
 
 
 async def bring_back(host: Host, user: Any, origin: Origin) -> None:
@@ -113,9 +70,9 @@ async def _modify_back(host: Host, user: Any, before: State, accounts: Accounts)
         options += ["--groups", ",".join(sorted(g for g in wanted if g in accounts.groups))]
     if options:
         await _accounts.change(host, ["usermod", *options, user.name])
-    theirs = before.get(OF_NEW_UID)
+    theirs = before.get(_homes.OF_NEW_UID)
     if theirs and "uid" in managed:  # usermod takes all that the number owns
-        await _hand_over(host, before["home"], before["uid"], user.uid, only=theirs)
+        await _homes.hand_over(host, before["home"], before["uid"], user.uid, only=theirs)
 
 
 async def _secret_back(host: Host, user: Any, origin: Origin) -> None:

@@ -12,7 +12,7 @@ from sloth_runner.core.host import Host
 from sloth_runner.core.resource import Checked, Function, Origin, Resource, declare
 from sloth_runner.core.schema import Account, Doc, Path
 from sloth_runner.core.values import State, Value
-from sloth_runner.resources import _accounts, _removal, _userback
+from sloth_runner.resources import _accounts, _homes, _removal, _userback
 from sloth_runner.resources._accounts import NO_PASSWORD, Accounts
 
 _COMMON = ("name", "uid", "group", "groups", "append", "shell", "home", "comment", "password")
@@ -81,6 +81,9 @@ class User(Resource, frozen=True, kw_only=True):
         bool | None,
         Doc("true: the home exists, now and later; false: a new user gets none."),
     ] = None
+    fill_home: Annotated[
+        bool, Doc("Whether a home of the user's own has all that a new one is filled with.")
+    ] = False
     state: Annotated[Literal["present", "absent"], Doc("Whether the user is there.")] = "present"
     must_exist: Annotated[bool, Doc("Refuse to make the user: what `user.modify` does.")] = False
     remove_home: Annotated[bool, Doc("When it is removed: the home and the mail too.")] = False
@@ -123,7 +126,7 @@ class User(Resource, frozen=True, kw_only=True):
     def observation_key(self) -> Hashable:
         appended = tuple(sorted(self.groups or ())) if self.append else None
         by_number = self.group is not None and self.group.isdigit()
-        home = self.create_home is True and (self.home or True)
+        home = self.create_home is True and (self.home or True), self.fill_home
         return (self.name, self.uid, self.state, appended, by_number, self._reads_shadow, home)
 
     @property
@@ -139,11 +142,11 @@ class User(Resource, frozen=True, kw_only=True):
         return _laid_over(earlier, self)
 
     def unfinished(self) -> "User":
-        """Wants the home that useradd(8) was to make, which is not managed otherwise."""
-        homeless = self.system or self.must_exist or self.state == "absent"
-        if homeless or self.create_home is not None:
+        """Wants the home that useradd(8) was to make and fill, which is not managed otherwise."""
+        homeless = self.create_home is False or (self.system and self.create_home is None)
+        if homeless or self.must_exist or self.state == "absent":
             return self
-        return structs.replace(self, create_home=True)
+        return structs.replace(self, create_home=True, fill_home=True)
 
     def desired(self) -> State | None:
         if self.state == "absent":
@@ -181,12 +184,8 @@ class User(Resource, frozen=True, kw_only=True):
             except SlothError as error:
                 answers.append(error)
         for user, seen in zip(resources, answers, strict=True):
-            if user.create_home and isinstance(seen, dict):
-                home = await host.stat(user.home or seen["home"], follow=True)
-                seen["create_home"] = home is not None and home.kind == "directory"
-            if isinstance(seen, dict) and user.uid not in (None, seen["uid"]):
-                theirs = await _userback.owned(host, seen["home"], user.uid)
-                seen.update({_userback.OF_NEW_UID: theirs} if theirs else {})
+            if isinstance(seen, dict):
+                await _homes.look(host, user, seen)
         return answers
 
     def _seen(self, accounts: Accounts) -> State | None:
@@ -313,23 +312,30 @@ class User(Resource, frozen=True, kw_only=True):
     async def apply(self, host: Host, change: Diff) -> None:
         if change.kind == "create":
             accounts = await _accounts.look(host)
-            await _accounts.change(host, ["useradd", *self._birth(accounts), self.name])
+            options = self._birth(accounts)
+            home = self.home or await _homes.expected(host, self.name)
+            anew = "--create-home" in options and await host.stat(home) is None
+            await _accounts.change(host, ["useradd", *options, self.name])
             if self.password is not None:
                 lock = "!" if self.locked and self.password != NO_PASSWORD else ""
                 await _accounts.set_secret(host, self.name, lock + self.password)
+            if anew:
+                await _homes.fill(host, self.name)
             return
         [old_uid] = [c.old for c in change.changes if c.property == "uid"] or [None]
         options = [o for name in change_names(change) for o in self._options(name)]
         if "locked" in change and "password" not in change:
             options.append("--lock" if self.locked else "--unlock")
         if isinstance(old_uid, int) and self.uid is not None:
-            await _userback.renumber(host, self.name, old_uid, self.uid, options)
+            await _homes.renumber(host, self.name, old_uid, self.uid, options)
         elif options:
             await _accounts.change(host, ["usermod", *options, self.name])
         if "password" in change:
             await self._set_password(host)
         if "create_home" in change:
-            await _accounts.change(host, ["mkhomedir_helper", self.name])
+            await _homes.make(host, self.name)
+            if self.fill_home:
+                await _homes.fill(host, self.name)
 
     def _birth(self, accounts: Accounts) -> list[str]:
         """Returns what useradd(8) is to make the user with."""
