@@ -379,6 +379,46 @@ def test_a_hold_that_will_be_there_is_respected_by_the_plan_as_by_the_run(
     assert (planned["failed"] > 0) is (ran["failed"] > 0) is (installed in refused)
 
 
+@pytest.mark.parametrize(
+    ("clash", "agreed"),
+    [
+        (
+            'pkg.install("tree:amd64")\npkg.remove("tree")',
+            'pkg.install("tree:amd64")\npkg.install({name = "tree", state = "installed"})',
+        ),
+        (
+            'pkg.install("tree")\npkg.install({name = "tree:amd64", version = "1"})',
+            'pkg.install("tree")\npkg.install("tree:amd64")',
+        ),
+        (
+            'pkg.hold("tree")\npkg.hold({name = "tree:amd64", state = "absent"})',
+            'pkg.hold("tree")\npkg.hold("tree:amd64")',
+        ),
+    ],
+    ids=["there or not", "a version", "a hold"],
+)
+def test_two_names_of_one_package_cannot_be_declared_otherwise(
+    host: Machine, clash: str, agreed: str
+) -> None:
+    own = host.sh("dpkg --print-architecture").stdout.strip()
+    clash, agreed = clash.replace("amd64", own), agreed.replace("amd64", own)
+    refused = sloth(host, clash, "plan", check=False)
+    assert refused.returncode == 2
+    assert "story.lua:1, are the same on this host" in refused.stderr
+    assert sloth(host, clash, check=False).returncode == 1
+    sloth(host, agreed)
+    assert summary(host, agreed)["unchanged"] == 2
+
+
+def test_another_architecture_is_another_package(host: Machine) -> None:
+    host.sh("dpkg --add-architecture riscv64")
+    try:
+        lua = 'pkg.remove("tree:riscv64")\npkg.install("tree")'
+        assert summary(host, lua)["created"] == 1
+    finally:
+        host.sh("dpkg --remove-architecture riscv64")
+
+
 def test_the_index_is_refreshed_once_in_a_run_and_never_in_a_preview(host: Machine) -> None:
     host.write(
         "/etc/apt/apt.conf.d/99story", 'APT::Update::Pre-Invoke {"echo x >>/root/updates";};\n'

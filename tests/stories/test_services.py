@@ -169,6 +169,23 @@ def test_two_lines_that_contradict_each_other_are_an_error(host: Machine) -> Non
     assert "story.lua:1" in failed.stdout + failed.stderr
 
 
+@pytest.mark.parametrize("names", [("ssh", "sshd"), ("sshd", "ssh"), ("sshd.service", "napper")])
+def test_two_names_of_one_unit_cannot_be_declared_otherwise(
+    host: Machine, names: tuple[str, str]
+) -> None:
+    host.sh("ln -s /lib/systemd/system/ssh.service /etc/systemd/system/napper.service")
+    host.sh("systemctl daemon-reload")
+    one, other = (f'systemd.ensure({{name = "{name}", %s}})' for name in names)
+    clash = one % 'state = "started"' + "\n" + other % 'state = "stopped"'
+    for words in (("plan",), ("run", "--yes")):
+        failed = sloth(host, clash, *words, check=False)
+        assert failed.returncode != 0
+        assert "story.lua:1, are the same on this host" in failed.stderr
+        assert told(host, "ssh") == ["active", "enabled"]
+    agreed = one % 'state = "started"' + "\n" + other % "enabled = true"
+    assert summary(host, agreed)["unchanged"] == 2
+
+
 def test_stopping_what_was_removed_meanwhile_changes_nothing(host: Machine) -> None:
     lua = """
         systemd.ensure({name = "nap", state = "stopped", enabled = false})

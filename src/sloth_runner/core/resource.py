@@ -317,6 +317,15 @@ class Resource(Declared, frozen=True, kw_only=True):
         return [await _caught(resource.observe(host)) for resource in resources]
 
     @classmethod
+    async def known_as(cls, host: Host, seen: Sequence[tuple[Any, State | None]]) -> Sequence[str]:
+        """MAY: the names under which the host knows what was seen there, where it has several.
+
+        Two names that are the same here are one thing: what is declared of it must agree.
+        It is for types whose name is one field.
+        """
+        return [resource.name for resource, _ in seen]
+
+    @classmethod
     async def apply_many(
         cls, host: Host, work: Sequence[tuple[Any, Diff]]
     ) -> list[Exception | None]:

@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping
 
+from msgspec import structs
+
+from sloth_runner.core import schema
 from sloth_runner.core.address import Address
 from sloth_runner.core.errors import ConflictError
 from sloth_runner.core.resource import Resource
@@ -29,6 +32,7 @@ class Claims:
         self._claims: dict[Address, Claim] = {}
         self._places = Places(self._claims, recorded)
         self._takers: dict[tuple[str, str, str], Address] = {}
+        self._aliases: dict[Address, set[Address]] = {}
         self.seen: set[tuple[Address, bool]] = set()
 
     def assume_recorded(self) -> None:
@@ -76,6 +80,28 @@ class Claims:
         self.seen.add((address, False))
         return resource
 
+    def recognise(self, address: Address, name: str, caller: Caller) -> None:
+        """Notes that what is declared at ``address`` is known to its host as ``name``.
+
+        Raises ConflictError where the same thing is declared otherwise under another name.
+        """
+        thing = address._replace(name=name)
+        if thing != address:
+            self._aliases.setdefault(thing, {thing}).add(address)
+        claim = self._claims.get(address)
+        for alias in self._aliases.get(thing, set()) - {address}:
+            other = self._claims.get(alias)
+            if claim is None or other is None or other.retried(caller):
+                continue
+            if not _agrees(_named(claim.resource, name), _named(other.resource, name)):
+                raise ConflictError(
+                    f"{address} and {alias}, declared differently at {other.caller.place}, are "
+                    f"the same on this host",
+                    location=caller.location,
+                    hint="give both the same properties, or keep one of them",
+                    effects=("this declaration was not applied",),
+                )
+
     def _refine(self, address: Address, resource: Resource, claimed: Resource) -> Resource | None:
         """Returns ``resource`` laid over what was declared before it, or None: a contradiction.
 
@@ -118,3 +144,14 @@ def _wants_the_same(one: Resource, other: Resource) -> bool:
         and desired == other.desired()
         and one.observation_key == other.observation_key
     )
+
+
+def _named(resource: Resource, name: str) -> Resource:
+    """Returns ``resource`` under another name."""
+    [key] = schema.keys_of(type(resource))
+    return structs.replace(resource, **{key: name})
+
+
+def _agrees(one: Resource, other: Resource) -> bool:
+    """Whether two declarations of one thing can both be followed."""
+    return one == other or one.refine(other) is not None or _wants_the_same(one, other)

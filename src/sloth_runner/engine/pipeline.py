@@ -20,8 +20,10 @@ from sloth_runner.core.host import ReadOnlyHost
 from sloth_runner.core.record import Carry, Operation, ResourceRow
 from sloth_runner.core.resource import Origin, Resource, Touches
 from sloth_runner.core.values import State
+from sloth_runner.engine.claims import Claims
 from sloth_runner.engine.commands import Commands
 from sloth_runner.engine.context import Caller, Counts, Outcome, status_of
+from sloth_runner.engine.identities import Identities
 from sloth_runner.engine.machines import Machines
 from sloth_runner.engine.masking import Mask, secrets_of
 from sloth_runner.engine.observations import Observations, Seen
@@ -69,6 +71,7 @@ class Pipeline:
         *,
         machines: Machines,
         observations: Observations,
+        claims: Claims,
         recorder: Recorder,
         preimages: Preimages,
         commands: Commands,
@@ -88,6 +91,7 @@ class Pipeline:
         self.overlay = Overlay(observations.names)
         self.tasks: frozenset[str] | None = None
         self.beside: Beside = lambda host, touches: contextlib.nullcontext()
+        self._identities = Identities(claims, machines)
         self._preimages = preimages
         self._prediction = (
             None
@@ -97,6 +101,7 @@ class Pipeline:
                 overlay=self.overlay,
                 machines=machines,
                 observations=observations,
+                identities=self._identities,
                 recorder=recorder,
                 preimages=preimages,
                 counts=counts,
@@ -113,9 +118,9 @@ class Pipeline:
         began = time.monotonic()
         outcomes: dict[Address, Outcome] = {}
         todo: list[tuple[Address, Resource]] = []
-        for (address, resource), seen in zip(
-            wanted, await self.observations.get(host, wanted), strict=True
-        ):
+        found = await self.observations.get(host, wanted)
+        found = await self._identities.agreed(wanted, found, caller)
+        for (address, resource), seen in zip(wanted, found, strict=True):
             if isinstance(seen, Exception):
                 outcomes[address] = await self._refused(address, caller, seen)
             elif resource.diff(seen):

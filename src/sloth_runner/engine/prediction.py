@@ -14,6 +14,7 @@ from sloth_runner.core.record import Carry, ResourceRow, now
 from sloth_runner.core.resource import Resource
 from sloth_runner.core.values import State
 from sloth_runner.engine.context import Caller, Counts, Outcome, status_of
+from sloth_runner.engine.identities import Identities
 from sloth_runner.engine.machines import Machines
 from sloth_runner.engine.observations import Observations, Seen
 from sloth_runner.engine.overlay import Overlay
@@ -46,6 +47,7 @@ class Prediction:
         overlay: Overlay,
         machines: Machines,
         observations: Observations,
+        identities: Identities,
         recorder: Recorder,
         preimages: Preimages,
         counts: Counts,
@@ -54,6 +56,7 @@ class Prediction:
         self._overlay = overlay
         self._machines = machines
         self._observations = observations
+        self._identities = identities
         self._recorder = recorder
         self._preimages = preimages
         self._counts = counts
@@ -72,9 +75,9 @@ class Prediction:
         certain: list[Work] = []
         following: list[tuple[Work, Address | None]] = []
         began = time.monotonic()
-        for (address, resource), (seen, follows) in zip(
-            wanted, await self._seen(wanted), strict=True
-        ):
+        found = await self._seen(wanted)
+        known = await self._identities.agreed(wanted, [seen for seen, _ in found], caller)
+        for (address, resource), seen, (_, follows) in zip(wanted, known, found, strict=True):
             if isinstance(seen, Exception):
                 outcomes[address] = self._refused(address, seen, caller)
                 continue
@@ -189,6 +192,7 @@ class Prediction:
                 elif spot := _spot(item, request):
                     self._open.add(spot)
         return refused
+
     def _kept(self, item: Work) -> TaskError | None:
         """Returns the error of changing what an earlier change is to keep as it is."""
         keeper = self._overlay.keeper(item.address)

@@ -127,6 +127,7 @@ class Tools(Struct, frozen=True, kw_only=True):
         pipeline = Pipeline(
             machines=machines,
             observations=observations,
+            claims=claims,
             recorder=recorder,
             preimages=Preimages(blobs=blobs, limit=settings.max_preimage),
             commands=Commands(recorder, bus),

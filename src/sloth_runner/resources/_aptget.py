@@ -77,6 +77,18 @@ async def query(host: Host, names: Iterable[str]) -> _dpkg.Database:
     return database
 
 
+async def known_as(host: Host, names: Sequence[str]) -> list[str]:
+    """Returns names without an architecture that is the host's own."""
+    parts = [_dpkg.split_name(name) for name in names]
+    if all(architecture is None for _, architecture in parts):
+        return [*names]
+    own = ("all", (await query(host, ())).native)
+    return [
+        bare if architecture in own else name
+        for name, (bare, architecture) in zip(names, parts, strict=True)
+    ]
+
+
 async def policies(host: Host, names: Collection[str]) -> dict[str, _apt.Policy]:
     """Returns what the index offers of ``names``, by one question; unknown names are left out."""
     if not names:

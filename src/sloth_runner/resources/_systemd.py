@@ -88,6 +88,11 @@ class Unit(Struct, frozen=True, kw_only=True):
     can_reload: bool
 
     @property
+    def name(self) -> str:
+        """The name of the unit itself, also where it was asked for by an alias."""
+        return short_name(self.id)
+
+    @property
     def found(self) -> bool:
         """Whether there is such a unit: a file for it, or something that runs."""
         return self.load != "not-found" or self.active not in ("inactive", "failed")

@@ -73,6 +73,12 @@ class Hold(Resource, frozen=True, kw_only=True):
         found = [database.find(hold.name) for hold in resources]
         return [{"held": True} if entry and entry.held else None for entry in found]
 
+    @classmethod
+    async def known_as(
+        cls, host: Host, seen: Sequence[tuple["Hold", State | None]]
+    ) -> Sequence[str]:
+        return await _aptget.known_as(host, [hold.name for hold, _ in seen])
+
     async def apply(self, host: Host, change: Diff) -> None:
         await only(self.apply_many(host, [(self, change)]))
 

@@ -177,6 +177,12 @@ class Package(Resource, frozen=True, kw_only=True):
             for package in resources
         ]
 
+    @classmethod
+    async def known_as(
+        cls, host: Host, seen: Sequence[tuple["Package", State | None]]
+    ) -> Sequence[str]:
+        return await _aptget.known_as(host, [package.name for package, _ in seen])
+
     async def apply(self, host: Host, change: Diff) -> None:
         await only(self.apply_many(host, [(self, change)]))
 

@@ -160,6 +160,11 @@ class Service(Resource, frozen=True, kw_only=True):
             for service, unit in zip(resources, units, strict=True)
         ]
 
+    @classmethod
+    async def known_as(cls, host: Host, seen: Sequence[tuple[Any, State | None]]) -> Sequence[str]:
+        """Returns the names of the units, where those that were declared are aliases of them."""
+        return [str((state or {}).get("alias_of", service.name)) for service, state in seen]
+
     def _seen(self, unit: Unit, enabled: bool | str) -> State | None:
         if not unit.found and self._needs_unit:
             return None
@@ -169,6 +174,7 @@ class Service(Resource, frozen=True, kw_only=True):
             "masked": unit.load == "masked",
             # Only where it says something: most units go on until they are stopped.
             **({"runs_once": True} if unit.runs_once else {}),
+            **({"alias_of": unit.name} if unit.name != self.name else {}),
         }
 
     def plan_check(self, actual: State | None) -> None:

@@ -1,0 +1,47 @@
+"""One thing under two names: what only its machine knows, once it has been looked at."""
+
+from collections.abc import Sequence
+
+from sloth_runner.core.address import Address
+from sloth_runner.core.errors import ConflictError
+from sloth_runner.core.host import ReadOnlyHost
+from sloth_runner.core.resource import Resource
+from sloth_runner.engine.claims import Claims
+from sloth_runner.engine.context import Caller
+from sloth_runner.engine.machines import Machines
+from sloth_runner.engine.observations import Seen
+
+
+class Identities:
+    """Tells the claims of a run under which names its machines know what was declared."""
+
+    def __init__(self, claims: Claims, machines: Machines) -> None:
+        self._claims = claims
+        self._machines = machines
+
+    async def agreed(
+        self, wanted: Sequence[tuple[Address, Resource]], seen: Sequence[Seen], caller: Caller
+    ) -> list[Seen]:
+        """Returns what was ``seen`` of things of one type, or what contradicts its declaration."""
+        known = [
+            (resource, state)
+            for (_, resource), state in zip(wanted, seen, strict=True)
+            if not isinstance(state, Exception)
+        ]
+        if not known:
+            return [*seen]
+        host = ReadOnlyHost(self._machines.host(wanted[0][0].host))
+        names = iter(await type(known[0][0]).known_as(host, known))
+        return [
+            state
+            if isinstance(state, Exception)
+            else self._conflict(address, next(names), caller) or state
+            for (address, _), state in zip(wanted, seen, strict=True)
+        ]
+
+    def _conflict(self, address: Address, name: str, caller: Caller) -> ConflictError | None:
+        try:
+            self._claims.recognise(address, name, caller)
+        except ConflictError as error:
+            return error
+        return None
