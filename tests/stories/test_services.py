@@ -197,6 +197,19 @@ def test_stopping_what_was_removed_meanwhile_changes_nothing(host: Machine) -> N
     assert (again["changed"], again["removed"], again["unchanged"]) == (0, 0, 2)
 
 
+def test_what_runs_without_its_unit_file_is_not_enabled(host: Machine) -> None:
+    host.sh(f"printf '{NAP}' >/etc/systemd/system/nap.service; systemctl daemon-reload")
+    lua = 'systemd.ensure({name = "nap", state = "started", enabled = true})'
+    sloth(host, lua)
+    host.sh("rm /etc/systemd/system/nap.service; systemctl daemon-reload")
+    for words in (("plan",), ("run", "--yes")):
+        refused = sloth(host, lua, *words, check=False)
+        assert "nap.service runs on" in refused.stderr and "has no unit file" in refused.stderr
+    assert told(host, "nap")[0] == "active"
+    assert summary(host, 'systemd.ensure({name = "nap", state = "started"})')["failed"] == 0
+    assert summary(host, 'systemd.ensure({name = "nap", state = "stopped"})')["changed"] == 1
+
+
 def test_actions_say_what_they_cannot_do(host: Machine) -> None:
     for call, why in (
         ('systemd.reload("cron")', "ExecReload"),

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from msgspec import structs
 
 from sloth_runner.core.diff import Diff
-from sloth_runner.core.errors import ParamError, Refused
+from sloth_runner.core.errors import ParamError, Refused, TaskError
 from sloth_runner.core.host import Host
 from sloth_runner.core.resource import Function, Origin, Resource, declare
 from sloth_runner.core.schema import Doc, Seconds
@@ -214,11 +214,21 @@ class Service(Resource, frozen=True, kw_only=True):
             )
 
     async def preview_check(self, host: Host, actual: State | None, change: Diff) -> None:
-        """Refuses units that do not exist, and to mask those whose file is in the way."""
+        """Refuses units that do not exist, and to mask those whose file is in the way.
+
+        What has lost its file while it ran goes on until it is stopped, and cannot be enabled.
+        """
         if actual is None:
             raise await _systemd.missing(host, self.name)
+        if "enabled" not in change and "masked" not in change:
+            return
+        [unit] = await _systemd.show(host, [self.name])
+        if self.enabled and unit.load == "not-found":
+            raise TaskError(
+                f"{unit.id} runs on {host.name} and has no unit file, so it cannot be enabled",
+                hint="put the file back first, with its package or with systemd.unit",
+            )
         if self.masked and "masked" in change:
-            [unit] = await _systemd.show(host, [self.name])
             if unit.fragment.startswith(_OWN_UNITS):
                 raise Refused(
                     f"{self.name} cannot be masked: its unit file is {unit.fragment}",
