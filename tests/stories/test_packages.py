@@ -358,6 +358,41 @@ def test_what_is_on_hold_is_not_changed(host: Machine) -> None:
     assert host.sh("apt-mark showhold").stdout.split() == ["tree"]
 
 
+@pytest.mark.parametrize("hold_first", [True, False])
+def test_a_pinned_version_that_is_on_hold_moves_where_that_is_allowed(
+    host: Machine, hold_first: bool
+) -> None:
+    def pinned(version: str) -> str:
+        lines = [
+            'pkg.hold("sloth-pin")',
+            f'pkg.install({{name = "sloth-pin", version = "{version}", allow_held = true}})',
+        ]
+        return "\n".join(lines if hold_first else lines[::-1])
+
+    def holds() -> list[str]:
+        return host.sh("apt-mark showhold").stdout.split()
+
+    sloth(host, pinned("1.0"))
+    assert sloth(host, pinned("1.0"), "run", "--yes", "-q").stdout == ""
+    assert summary(host, pinned("1.1"), "plan")["failed"] == 0
+    assert (version(host, "sloth-pin"), holds()) == ("1.0-1", ["sloth-pin"])
+    sloth(host, pinned("1.1"))
+    assert (version(host, "sloth-pin"), holds()) == ("1.1-1", ["sloth-pin"])
+    assert sloth(host, pinned("1.1"), "run", "--yes", "-q").stdout == ""
+    sloth(host, 'pkg.remove({name = "sloth-pin", allow_held = true})')
+    assert holds() == ["sloth-pin"]
+    assert version(host, "sloth-pin") in ("config-files", "unknown", "not-installed")
+
+
+def test_only_the_named_packages_may_change_although_they_are_on_hold(host: Machine) -> None:
+    host.sh("apt-get -qy install jq; apt-mark hold jq")
+    lua = 'pkg.remove({name = "libjq1", allow_held = true, allow_removal = true})'
+    for words in (("plan",), ("run", "--yes")):
+        refused = sloth(host, lua, *words, check=False)
+        assert "jq : Depends: libjq1" in refused.stderr
+    assert host.sh("apt-mark showhold").stdout.split() == ["jq"]
+
+
 @pytest.mark.parametrize("installed", [False, True])
 @pytest.mark.parametrize(
     ("lua", "refused"),

@@ -156,6 +156,11 @@ class Resource(Declared, frozen=True, kw_only=True):
         return None
 
     @property
+    def heeds(self) -> bool:
+        """MAY: whether it stays as it is where another one ``keeps`` it so."""
+        return True
+
+    @property
     def needs_parent(self) -> bool:
         """MAY: whether the directory that holds ``path`` must be there before it is made."""
         return False

@@ -196,7 +196,7 @@ class Prediction:
     def _kept(self, item: Work) -> TaskError | None:
         """Returns the error of changing what an earlier change is to keep as it is."""
         keeper = self._overlay.keeper(item.address)
-        if keeper is None or not item.resource.diff(item.seen):
+        if keeper is None or not item.resource.heeds or not item.resource.diff(item.seen):
             return None
         return TaskError(
             f"{shown_address(keeper)}, declared before it, lets nothing change it",

@@ -150,7 +150,7 @@ def _reasons(result: CommandResult) -> Iterable[tuple[bool, str, str]]:
     yield (
         "Held packages were changed" in err,
         f"this would change what is on hold: {_names(held)}",
-        'pkg.hold{name = ..., state = "absent"} lets a package change again',
+        "allow_held = true permits it for the packages that are named, which stay on hold",
     )
     essential = _listed(out, "This should NOT be done unless")
     yield (

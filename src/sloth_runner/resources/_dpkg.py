@@ -140,6 +140,11 @@ class Database(Struct, frozen=True):
         ]
         return max(fitting, key=self._rank, default=None)
 
+    def name_of(self, entry: Entry) -> str:
+        """Returns what apt calls an entry: with its architecture where that is a foreign one."""
+        foreign = entry.architecture not in ("all", self.native)
+        return f"{entry.name}:{entry.architecture}" if foreign else entry.name
+
     def _rank(self, entry: Entry) -> tuple[int, bool, bool]:
         degree = {"present": 3, "config-files": 1, None: 0}.get(entry.state, 2)
         return degree, entry.held, entry.architecture in ("all", self.native)

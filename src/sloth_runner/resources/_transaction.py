@@ -32,13 +32,16 @@ async def only(answers: Awaitable[Sequence[T | Exception]]) -> T:
 class Terms(Struct, frozen=True, kw_only=True):
     """What all of one transaction have in common.
 
-    ``allow_removal``: whether other packages may be removed by it. ``may_downgrade``:
-    whether the named packages may become older. ``recommends`` None leaves to the host
+    ``allow_removal``: whether other packages may be removed by it. ``allow_held``: whether the
+    named packages may change although they are on hold, where they stay; apt itself leaves
+    alone all others on hold. ``may_downgrade``: whether the named packages may become older.
+    ``recommends`` None leaves to the host
     whether recommended packages come along; ``lock_timeout`` is in seconds.
     """
 
     verb: Literal["install", "remove", "purge"]
     allow_removal: bool
+    allow_held: bool = False
     lock_timeout: float
     recommends: bool | None = None
     may_downgrade: bool = False
@@ -51,7 +54,7 @@ class Terms(Struct, frozen=True, kw_only=True):
         ``acting`` has apt itself refuse what it would have to remove for an installation:
         what no simulation found may have come true since.
         """
-        options = []
+        options = ["--allow-change-held-packages"] if self.allow_held else []
         if self.verb == "install":
             if acting and not self.allow_removal:
                 options.append("--no-remove")
@@ -99,7 +102,7 @@ async def install(host: Host, terms: Terms, wishes: Sequence[Wish]) -> Answers:
         states = {entry.state for name in targets if (entry := database.find(name))}
         again = not states.isdisjoint(_HALF_UNPACKED)
         arguments = terms.arguments(known, acting=True, again=again)
-        await _aptget.transact(host, arguments, terms.lock_timeout)
+        await _transact(host, terms, arguments, database)
     return [_error(targets[wish.name]) for wish in wishes]
 
 
@@ -114,7 +117,19 @@ async def remove(host: Host, terms: Terms, names: Sequence[str]) -> None:
             there[name] = name
     if there:
         await _simulated(host, terms, there)
-        await _aptget.transact(host, terms.arguments(list(there)), terms.lock_timeout)
+        await _transact(host, terms, terms.arguments(list(there)), database)
+
+
+async def _transact(
+    host: Host, terms: Terms, arguments: Sequence[str], before: _dpkg.Database
+) -> None:
+    """Carries out a transaction, and sets on hold again what was so before."""
+    held = [before.name_of(entry) for entry in before.entries if entry.held]
+    try:
+        await _aptget.transact(host, arguments, terms.lock_timeout)
+    finally:
+        if held and terms.allow_held:
+            await _aptget.mark(host, "hold", held, terms.lock_timeout)
 
 
 def no_version(

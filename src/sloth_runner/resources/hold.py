@@ -24,8 +24,8 @@ from sloth_runner.resources._transaction import Answers, only
 class Hold(Resource, frozen=True, kw_only=True):
     """Whether a package is on hold (apt-mark(8)).
 
-    It need not be installed: what is not is then kept away, so a package that is to be
-    there and on hold is installed first.
+    It need not be installed: what is not is then kept away. A package that is to be there and
+    on hold is installed before, or with `allow_held`.
     """
 
     name: Annotated[str, Doc('The package, for example "nginx".', key=True)]

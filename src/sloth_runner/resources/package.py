@@ -29,6 +29,7 @@ T = TypeVar("T")
             "state",
             "purge",
             "allow_removal",
+            "allow_held",
             "recommends",
             "lock_timeout",
         ),
@@ -38,14 +39,14 @@ T = TypeVar("T")
         doc="Installs packages, and upgrades them to what the index offers now.",
         preset={"state": "latest"},
         each="names",
-        accepts=("name", "allow_removal", "recommends", "lock_timeout"),
+        accepts=("name", "allow_removal", "allow_held", "recommends", "lock_timeout"),
     ),
     Function(
         name="pkg.remove",
         doc="Removes packages; their dependencies stay, and so does their configuration.",
         preset={"state": "absent"},
         each="names",
-        accepts=("name", "purge", "allow_removal", "lock_timeout"),
+        accepts=("name", "purge", "allow_removal", "allow_held", "lock_timeout"),
     ),
 )
 class Package(Resource, frozen=True, kw_only=True):
@@ -75,6 +76,10 @@ class Package(Resource, frozen=True, kw_only=True):
     ] = False
     allow_removal: Annotated[
         bool, Doc("Whether other packages may be removed where that is what it takes.")
+    ] = False
+    allow_held: Annotated[
+        bool,
+        Doc("Whether it may change although it is on hold, where it then stays."),
     ] = False
     recommends: Annotated[
         bool | None, Doc("Whether recommended packages come along; unset, the host decides.")
@@ -107,6 +112,10 @@ class Package(Resource, frozen=True, kw_only=True):
                 )
         if self.purge and self.state != "absent":
             raise ParamError('"purge" is for packages that are to be absent')
+
+    @property
+    def heeds(self) -> bool:
+        return not self.allow_held
 
     @property
     def exclusive(self) -> str:
@@ -151,6 +160,7 @@ class Package(Resource, frozen=True, kw_only=True):
         return Terms(
             verb=verb,
             allow_removal=self.allow_removal,
+            allow_held=self.allow_held,
             lock_timeout=self.lock_timeout,
             recommends=self.recommends if installing else None,
             may_downgrade=installing and bool(self.tracked),

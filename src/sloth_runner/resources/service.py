@@ -228,12 +228,11 @@ class Service(Resource, frozen=True, kw_only=True):
                 f"{unit.id} runs on {host.name} and has no unit file, so it cannot be enabled",
                 hint="put the file back first, with its package or with systemd.unit",
             )
-        if self.masked and "masked" in change:
-            if unit.fragment.startswith(_OWN_UNITS):
-                raise Refused(
-                    f"{self.name} cannot be masked: its unit file is {unit.fragment}",
-                    hint="stop and disable it, or remove the file with systemd.unit",
-                )
+        if self.masked and "masked" in change and unit.fragment.startswith(_OWN_UNITS):
+            raise Refused(
+                f"{self.name} cannot be masked: its unit file is {unit.fragment}",
+                hint="stop and disable it, or remove the file with systemd.unit",
+            )
 
     async def apply(self, host: Host, change: Diff) -> None:
         [unit] = await _systemd.show(host, [self.name])
