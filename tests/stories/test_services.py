@@ -210,6 +210,14 @@ def test_what_runs_without_its_unit_file_is_not_enabled(host: Machine) -> None:
     assert summary(host, 'systemd.ensure({name = "nap", state = "stopped"})')["changed"] == 1
 
 
+def test_another_name_of_a_unit_is_not_masked_in_its_place(host: Machine) -> None:
+    lua = 'systemd.ensure({name = "sshd", masked = true})'
+    for words in (("plan",), ("run", "--yes")):
+        refused = sloth(host, lua, *words, check=False)
+        assert "sshd is another name of ssh" in refused.stderr
+    assert told(host, "ssh") == ["active", "enabled"]
+
+
 def test_actions_say_what_they_cannot_do(host: Machine) -> None:
     for call, why in (
         ('systemd.reload("cron")', "ExecReload"),

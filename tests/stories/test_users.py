@@ -400,3 +400,8 @@ def test_users_with_one_number_are_refused_before_one_of_them_is_made(host: Mach
     refused = sloth(host, lua, check=False)
     assert (refused.returncode, "both have uid 4801" in refused.stderr) == (2, True)
     assert host.sh("getent passwd ada appuser", check=False).stdout == ""
+
+
+def test_every_group_that_is_missing_is_named(host: Machine) -> None:
+    lua = 'user.create({name = "ada", group = "web", groups = {"users", "db"}})'
+    assert "there is no group web, db for ada" in sloth(host, lua, "plan", check=False).stderr

@@ -214,7 +214,7 @@ class Service(Resource, frozen=True, kw_only=True):
             )
 
     async def preview_check(self, host: Host, actual: State | None, change: Diff) -> None:
-        """Refuses units that do not exist, and to mask those whose file is in the way.
+        """Refuses units that do not exist, and to mask those where that would not help.
 
         What has lost its file while it ran goes on until it is stopped, and cannot be enabled.
         """
@@ -228,7 +228,17 @@ class Service(Resource, frozen=True, kw_only=True):
                 f"{unit.id} runs on {host.name} and has no unit file, so it cannot be enabled",
                 hint="put the file back first, with its package or with systemd.unit",
             )
-        if self.masked and "masked" in change and unit.fragment.startswith(_OWN_UNITS):
+        if self.masked and "masked" in change:
+            self._check_mask(unit)
+
+    def _check_mask(self, unit: Unit) -> None:
+        if unit.name != self.name:
+            raise Refused(
+                f"{self.name} is another name of {unit.name}, which could still be started by its "
+                "own name",
+                hint=f'mask that one: name = "{unit.name}"',
+            )
+        if unit.fragment.startswith(_OWN_UNITS):
             raise Refused(
                 f"{self.name} cannot be masked: its unit file is {unit.fragment}",
                 hint="stop and disable it, or remove the file with systemd.unit",

@@ -291,11 +291,13 @@ class User(Resource, frozen=True, kw_only=True):
         return f"also removes {' and '.join(told)}" if told else None
 
     def _check_against(self, accounts: Accounts) -> None:
-        for group in (self.group, *(self.groups or ())):
-            if group is not None and not accounts.has_group(group):
-                raise Refused(
-                    f"there is no group {group} for {self.name}", hint="group.create makes one"
-                )
+        wanted = [group for group in (self.group, *(self.groups or ())) if group is not None]
+        missing = [group for group in wanted if not accounts.has_group(group)]
+        if missing:
+            raise TaskError(
+                f"there is no group {', '.join(missing)} for {self.name}",
+                hint="group.create makes one",
+            )
         for other, user in accounts.users.items():
             if user["uid"] == self.uid and other != self.name:
                 raise Refused(f"uid {self.uid} belongs to the user {other}")
