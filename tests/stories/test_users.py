@@ -175,6 +175,8 @@ def test_what_useradd_would_refuse_is_refused_in_the_preview(host: Machine) -> N
         ('user.create({name = "ada", uid = 0})', "belongs to the user root"),
         ('user.modify({name = "ada", shell = "/bin/sh"})', "does not exist"),
         ('user.remove("root")', "uid 0"),
+        ('user.modify({name = "root", uid = 4801})', "uid 0"),
+        ('group.create({name = "root", gid = 4801})', "group of root"),
         ('group.remove("nogroup")', "primary group of"),
     ):
         failed = sloth(host, call, "plan", check=False)

@@ -100,7 +100,8 @@ class Group(Resource, frozen=True, kw_only=True):
         return {"name": self.name, "gid": found["gid"], **members}
 
     def plan_check(self, actual: State | None) -> None:
-        if self.state == "absent" and actual is not None and actual.get("gid") == 0:
+        goes = self.state == "absent" or self.gid not in (None, 0)
+        if goes and actual is not None and actual.get("gid") == 0:
             raise Refused(f"{self.name} is the group of root")
 
     async def preview_check(self, host: Host, actual: State | None, change: Diff) -> None:

@@ -209,7 +209,8 @@ class User(Resource, frozen=True, kw_only=True):
         }
 
     def plan_check(self, actual: State | None) -> None:
-        if self.state == "absent" and actual is not None and actual.get("uid") == 0:
+        goes = self.state == "absent" or self.uid not in (None, 0)
+        if goes and actual is not None and actual.get("uid") == 0:
             raise Refused(f"{self.name} has uid 0: without it nobody can administer the host")
         bare = actual is None or actual.get("password", NO_PASSWORD) == NO_PASSWORD
         if self.locked is False and self.password is None and bare:
