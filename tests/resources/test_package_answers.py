@@ -152,6 +152,19 @@ def test_missing_rights_are_not_taken_for_a_lock() -> None:
             "install-info but it is not installable",
         ),
         ("", "E: Failed to fetch http://x/y.deb  404  Not Found\n", "could not be fetched"),
+        (
+            "Setting up nginx (1.22.1-9) ...\n",
+            "bind() to 0.0.0.0:80 failed (98: Address already in use)\n"
+            "dpkg: error processing package nginx (--configure):\n"
+            " installed nginx package post-installation script subprocess returned error exit "
+            "status 1\n"
+            "dpkg: error processing archive /var/cache/apt/archives/other_2_all.deb (--unpack):\n"
+            " trying to overwrite '/usr/bin/x', which is also in package hello 2.10-3\n"
+            "E: Sub-process /usr/bin/dpkg returned an error code (1)\n",
+            "nginx: installed nginx package post-installation script subprocess returned error "
+            "exit status 1; other: trying to overwrite '/usr/bin/x', which is also in package "
+            "hello 2.10-3",
+        ),
     ],
 )
 def test_a_refusal_of_apt_is_explained(stdout: str, stderr: str, says: str) -> None:

@@ -331,6 +331,30 @@ def test_what_happens_to_packages_that_nobody_named_is_in_the_plan_and_in_the_hi
     assert version(host, "hello") == "unknown" or not version(host, "hello")[0].isdigit()
 
 
+def test_a_package_whose_script_fails_is_explained_and_finished_later(host: Machine) -> None:
+    host.sh("""
+        mkdir -p /opt/fussy/DEBIAN && cd /opt/fussy
+        printf 'Package: fussy\nVersion: 1\nArchitecture: all\n' >DEBIAN/control
+        printf 'Maintainer: A <a@example.org>\nDescription: fussy\n' >>DEBIAN/control
+        printf '#!/bin/sh\ntest -e /opt/content || exit 7\n' >DEBIAN/postinst
+        chmod 755 DEBIAN/postinst && dpkg-deb -b . /opt/fussy_1_all.deb && mv /opt/fussy_* .
+        {
+        cat DEBIAN/control; echo Filename: ./fussy_1_all.deb
+        echo Size: $(stat -c %s fussy_1_all.deb)
+        echo SHA256: $(sha256sum <fussy_1_all.deb | cut -c-64); } >Packages
+        echo 'deb [trusted=yes] file:/opt/fussy ./' >/etc/apt/sources.list.d/fussy.list
+        apt-get -q update
+    """)
+    try:
+        failed = " ".join(sloth(host, 'pkg.install("fussy")', check=False).stderr.split())
+        assert "dpkg could not finish fussy: installed fussy package post-installation" in failed
+        host.sh("touch /opt/content")
+        assert summary(host, 'pkg.install("fussy")')["changed"] == 1
+        assert version(host, "fussy") == "1"
+    finally:
+        host.sh("dpkg --purge fussy; rm -rf /opt/fussy /opt/content")
+
+
 def test_every_name_that_fails_is_explained(host: Machine) -> None:
     lua = 'pkg.install({names = {"nonesuch-a", "helo", "tree"}})'
     done = sloth(host, lua, check=False)

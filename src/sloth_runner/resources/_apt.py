@@ -22,6 +22,10 @@ _LOCKED = re.compile(
 _HOLDER = re.compile(
     r"held by process (?P<pid>\d+)(?: \((?P<what>[^)]*)\))?|with pid (?P<dpkg>\d+)"
 )
+# Of a package or of its archive, PATH/NAME_VERSION_ARCHITECTURE.deb.
+_UNFINISHED = re.compile(
+    r"dpkg: error processing (?:package|archive) (?:\S*/)?([^_\s]+)\S* \(--\S+\):\n (.*)"
+)
 _NOT_FETCHED = re.compile(
     r"^(?:[EW]: (?:Failed to fetch|Unable to fetch|GPG error|An error occurred during the sig)"
     r"|E: The repository).*",
@@ -178,6 +182,12 @@ def _reasons(result: CommandResult) -> Iterable[tuple[bool, str, str]]:
         BROKEN_HINT,
     )
     yield bool(fetch_problems(result)), "packages could not be fetched", UPDATE_HINT
+    unfinished = [f"{name}: {why}" for name, why in _UNFINISHED.findall(err)]
+    yield (
+        bool(unfinished),
+        f"dpkg could not finish {'; '.join(unfinished)}",
+        "stderr has what was said before that; when the cause is gone, the same line finishes it",
+    )
     yield (
         bool(rights_hint(result)),
         "packages can be changed by root only",
