@@ -102,6 +102,9 @@ Checked = Exception | str | None
 class Resource(Declared, frozen=True, kw_only=True):
     """A managed thing. Subclasses MUST give ``observe``, ``apply`` and ``destroy``."""
 
+    has_aliases: ClassVar[bool] = False
+    """MAY: whether a host may know one thing under several names; ``known_as`` tells them."""
+
     on_controller: ClassVar[bool] = False
     """MAY: whether what it keeps, and ``saves``, is on the controller instead of the host."""
 
@@ -323,12 +326,12 @@ class Resource(Declared, frozen=True, kw_only=True):
 
     @classmethod
     async def known_as(cls, host: Host, seen: Sequence[tuple[Any, State | None]]) -> Sequence[str]:
-        """MAY: the names under which the host knows what was seen there, where it has several.
+        """MUST, where it ``has_aliases``: the names under which the host knows what was seen.
 
         Two names that are the same here are one thing: what is declared of it must agree.
         It is for types whose name is one field.
         """
-        return [resource.name for resource, _ in seen]
+        raise TypeError(f"{cls.__name__} does not say what its names stand for")
 
     @classmethod
     async def apply_many(

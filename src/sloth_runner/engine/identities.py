@@ -23,6 +23,8 @@ class Identities:
         self, wanted: Sequence[tuple[Address, Resource]], seen: Sequence[Seen], caller: Caller
     ) -> list[Seen]:
         """Returns what was ``seen`` of things of one type, or what contradicts its declaration."""
+        if not wanted or not wanted[0][1].has_aliases:
+            return [*seen]
         known = [
             (resource, state)
             for (_, resource), state in zip(wanted, seen, strict=True)

@@ -36,6 +36,7 @@ class Hold(Resource, frozen=True, kw_only=True):
         Seconds, Doc("How long to wait while others use the package system.")
     ] = _aptget.LOCK_TIMEOUT
 
+    has_aliases: ClassVar[bool] = True
     samples: ClassVar[tuple[Mapping[str, Value], ...]] = (
         {"name": "hello"},
         {"name": "hello", "state": "absent"},

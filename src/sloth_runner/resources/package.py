@@ -88,6 +88,7 @@ class Package(Resource, frozen=True, kw_only=True):
         Seconds, Doc("How long to wait while others use the package system.")
     ] = _aptget.LOCK_TIMEOUT
 
+    has_aliases: ClassVar[bool] = True
     samples = (
         {"name": "hello"},
         {"name": "sloth-pin", "version": "1.1"},

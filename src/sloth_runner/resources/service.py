@@ -87,6 +87,7 @@ class Service(Resource, frozen=True, kw_only=True):
         _systemd.TIMEOUT
     )
 
+    has_aliases: ClassVar[bool] = True
     samples: ClassVar[tuple[Mapping[str, Value], ...]] = (
         {"name": "cron", "state": "started", "enabled": True},
         {"name": "cron.service", "state": "stopped"},
