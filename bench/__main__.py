@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from bench import first_converge, journal, no_change, peers, startup
 from bench.places import Place, here, inside
@@ -25,6 +26,7 @@ def main() -> None:
     asked = parser.parse_args()
     if "peers" in asked.what and not asked.peers:
         parser.error("peers needs --peers FOLDER")
+    tools = str(Path(asked.peers or ".").resolve())  # it is used inside the machine
     what = asked.what or list(kinds)
     print(f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} cores")
     with contextlib.ExitStack() as stack:
@@ -40,7 +42,7 @@ def main() -> None:
                 stack.enter_context(here()).folder, asked.records, asked.changes
             ),
             "startup": lambda: startup.run(place, asked.rounds),
-            "peers": lambda: peers.run(place, asked.sizes, asked.rounds, asked.peers),
+            "peers": lambda: peers.run(place, asked.sizes, asked.rounds, tools),
         }
         for name in what:
             jobs[name]()
