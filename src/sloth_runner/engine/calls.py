@@ -227,7 +227,7 @@ def _answer(outcomes: Sequence[Outcome], *, several: bool) -> Answer:
         return Answer(value=_together(outcomes))
     [outcome] = outcomes
     if not outcome.partial:
-        return Answer(value=outcome.as_value())
+        return Answer(value=outcome.as_value(), late=("diff", "before", "after"))
     why = f"{shown_address(outcome.address)} as it will be"
     return Answer(value=outcome.as_value(), open="after", why=why)
 

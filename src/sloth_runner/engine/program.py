@@ -73,7 +73,7 @@ class Answer(Struct, frozen=True, kw_only=True):
     this preview; ``why`` says what they depend on. ``unknown == ("*",)``: all of it.
     With ``spread``, ``value`` is a list whose items are returned one beside the other. ``open``
     names a field, a table, of which more may be known in the run than stands in it. ``skipped``
-    says that an action need not be done.
+    says that an action need not be done. ``late`` names fields of a table that are seldom read.
     """
 
     value: Value
@@ -83,6 +83,7 @@ class Answer(Struct, frozen=True, kw_only=True):
     spread: bool = False
     open: str = ""
     skipped: bool = False
+    late: tuple[str, ...] = ()
 
 
 LARGE = 4 * 1024 * 1024

@@ -27,7 +27,7 @@ from sloth_runner.lua.errors import Errors
 from sloth_runner.lua.interpreter import Interpreter, OutOfMemory, Reply, Thread
 from sloth_runner.lua.parking import Parking
 
-VALUE, ANSWER, TEXT, COMPLAINT = 0, 1, 3, 6
+VALUE, ANSWER, TEXT, COMPLAINT, PARTLY = 0, 1, 3, 6, 7
 """How a coroutine is resumed; the statuses are settled in ``prelude/coroutines.lua``."""
 
 TURN = 0.01
@@ -309,6 +309,10 @@ class Attempt:
 
 
 def _reply(answer: Answer) -> Reply:
+    if answer.late:
+        rest = {name: answer.value[name] for name in answer.late}
+        head = {name: answer.value[name] for name in answer.value if name not in rest}
+        return (PARTLY, codec.encode(head), codec.encode(rest))
     if answer.text is None and not (answer.unknown or answer.spread or answer.open):
         return (VALUE,) if answer.value is None else (VALUE, codec.encode(answer.value))
     return (

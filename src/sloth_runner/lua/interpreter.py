@@ -158,7 +158,7 @@ class Interpreter:
         the limit is exceeded for good.
         """
         runtime = self._runtime
-        size = len(reply[1]) if reply is not None and len(reply) > 1 else 0
+        size = 0 if reply is None else sum(map(len, reply[1:]))
         limit = self._limit
         if runtime.get_memory_used(True) + size + HEADROOM > limit:
             reply, limit = self._at_the_brim(reply, size)

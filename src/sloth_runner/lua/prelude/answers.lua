@@ -6,6 +6,7 @@
 local S = ...
 local raw = S.raw
 local type, tostring, next, rawget, rawlen = raw.type, raw.tostring, raw.next, raw.rawget, raw.rawlen
+local rawset = raw.rawset
 local setmetatable, pairs = raw.setmetatable, raw.pairs
 local table_unpack, error, format, match = raw.table_unpack, raw.error, raw.format, raw.match
 local gsub, pcall = raw.gsub, raw.pcall
@@ -28,6 +29,32 @@ local TEXT = {
   __name = "answer",
   __metatable = false,
 }
+
+-- Answers of which a part is decoded when it is read: most workflows only ask what has changed.
+
+local late = S.late
+local PARTLY = {} -- no workflow ever sees it
+
+-- Returns an answer of which nothing is left to decode; it is an ordinary table from then on.
+local function whole(answer)
+  local bytes = rawget(answer, late)
+  if bytes then
+    for key, value in next, S.decode(bytes) do rawset(answer, key, value) end
+    rawset(answer, late, nil)
+    setmetatable(answer, nil)
+  end
+  return answer
+end
+S.whole = whole
+
+function PARTLY.__index(self, key) return rawget(whole(self), key) end
+function PARTLY.__newindex(self, key, value) rawset(whole(self), key, value) end
+function PARTLY.__pairs(self) return next, whole(self), nil end
+
+function S.partly(answer, bytes)
+  answer[late] = bytes
+  return setmetatable(answer, PARTLY)
+end
 
 -- Unknowns.
 
@@ -120,7 +147,7 @@ local function looked(value, what)
   local blank = unknown[value]
   if blank then stop(blank) end
   local lazy = S.lazy[value]
-  return lazy and lazy.gather() or proxied[value] or value
+  return lazy and lazy.gather() or proxied[value] or whole(value)
 end
 
 globals.next = function(value, key) return next(looked(value, "next"), key) end
@@ -133,7 +160,7 @@ globals.rawget = function(value, key)
   local blank = unknown[value]
   if blank and (blank.all or blank.fields[key]) then stop(blank) end
   local lazy = S.lazy[value]
-  return rawget(lazy and lazy.gather() or proxied[value] or value, key)
+  return rawget(lazy and lazy.gather() or proxied[value] or whole(value), key)
 end
 globals.rawequal = function(left, right)
   for _, value in raw.ipairs({ left, right }) do
@@ -145,7 +172,7 @@ end
 globals.rawset = function(value, key, item)
   table_needed(value, "rawset")
   if proxied[value] then S.complain("this table cannot be changed") end
-  return raw.rawset(value, key, item)
+  return rawset(whole(value), key, item)
 end
 globals.table.unpack = function(value, from, to)
   if unknown[value] or proxied[value] or S.lazy[value] then value = looked(value, "unpack") end

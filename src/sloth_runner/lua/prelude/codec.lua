@@ -141,7 +141,7 @@ local function put_table(n, value, depth)
   end
   if depth >= DEPTH then refuse(DEPTH, format("is nested deeper than %d", DEPTH)) end
   around[depth] = value
-  local content = proxied[value] or value
+  local content = proxied[value] or S.whole(value)
   if lazy[value] then
     content = lazy[value].known()
     if not content then error({ gather = lazy[value].gather }, 0) end

@@ -85,6 +85,7 @@ local settle = {
   [4] = function(what) here_refused(what) end,
   [5] = function() complain("not enough memory") end,
   [6] = function(_, text) complain(text) end,
+  [7] = function(_, bytes, rest) return S.partly(S.decode(bytes), rest) end,
 }
 
 -- Yields an operation to Python and returns its answer, or raises its error.
@@ -97,9 +98,9 @@ function S.operate(what, op, a, b, c, d)
   end
   if stopped then op, a, b, c = "stop", stopped.file, stopped.line, stopped.why end
   if #queued > 0 then yield("drain", S.drain()) end
-  local answer, bytes = yield(op, a, b, c, d)
+  local answer, bytes, rest = yield(op, a, b, c, d)
   S.current = mine
-  return settle[answer](what, bytes)
+  return settle[answer](what, bytes, rest)
 end
 
 -- Ends the attempt where a preview reads what it cannot know; it is never resumed.

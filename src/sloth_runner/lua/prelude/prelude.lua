@@ -38,6 +38,7 @@ local S = {
   unknown = setmetatable({}, { __mode = "k" }), -- table -> what cannot be known of it
   proxied = setmetatable({}, { __mode = "k" }), -- read-only table -> its content
   lazy = setmetatable({}, { __mode = "k" }),    -- table that is filled when it is read -> how
+  late = {},                                    -- the key of what an answer has yet to decode
   functions = {},                               -- number -> function that Python may ask for
   attempts = setmetatable({}, { __mode = "v" }), -- number -> facts of an attempt of a task
   current = nil,                                -- those of the attempt that is running

@@ -11,12 +11,18 @@ local complain = S.complain
 getmetatable("").__metatable = false
 getmetatable(raw.io.stdout).__metatable = false
 
+globals.getmetatable = function(...)
+  local value = ...
+  if type(value) == "table" then S.whole(value) end
+  return getmetatable(...)
+end
+
 -- A finaliser runs with hooks off, so an endless one could not be stopped.
 globals.setmetatable = function(value, meta)
   if type(value) ~= "table" or meta ~= nil and type(meta) ~= "table" then
     complain("setmetatable: a table is needed, and then its metatable or nil")
   end
-  local before = getmetatable(value)
+  local before = getmetatable(S.whole(value))
   if before ~= nil and (type(before) ~= "table" or rawget(before, "__metatable") ~= nil) then
     complain("cannot change a protected metatable")
   end
