@@ -1,6 +1,7 @@
 """Fixtures that every test may use, and one loud line for each reason to skip some."""
 
 import os
+import shutil
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -50,13 +51,16 @@ def fresh_machine(boot_machine: Callable[[], Machine]) -> Machine:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Marks what asks for a machine, and skips it where none can be booted, or without root."""
+    """Marks what asks for a machine; skips what asks for more than there is here."""
     if isinstance(item, pytest.Function) and MACHINE_FIXTURES.intersection(item.fixturenames):
         item.add_marker("machine")
     if item.get_closest_marker("machine") and (reason := obstacle()):
         item.add_marker(pytest.mark.skip(reason=NO_MACHINE + reason))
     if item.get_closest_marker("root") and os.geteuid() != 0:
-        item.add_marker(pytest.mark.skip(reason="only root can give files to others"))
+        item.add_marker(pytest.mark.skip(reason="this needs root"))
+    for needed in item.iter_markers("needs"):
+        if shutil.which(needed.args[0]) is None:
+            item.add_marker(pytest.mark.skip(reason=f"there is no {needed.args[0]} here"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

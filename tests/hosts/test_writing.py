@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -228,7 +227,7 @@ def test_in_place_keeps_the_inode(host: Host, tmp_path: Path) -> None:
 
 
 @as_root
-@pytest.mark.skipif(shutil.which("mount") is None, reason="needs mount")
+@pytest.mark.needs("mount")
 def test_a_bind_mount_is_refused_until_in_place_is_asked_for(host: Host, tmp_path: Path) -> None:
     file, other = tmp_path / "f", tmp_path / "other"
     file.write_text("under")
@@ -254,6 +253,7 @@ def test_a_bind_mount_is_refused_until_in_place_is_asked_for(host: Host, tmp_pat
 
 
 @as_root
+@pytest.mark.needs("chattr")
 def test_an_immutable_file_is_a_clear_error(host: Host, tmp_path: Path) -> None:
     file = tmp_path / "f"
     file.write_text("old")

@@ -1,6 +1,5 @@
 """``pkg.install``, ``pkg.latest``, ``pkg.remove`` and ``pkg.hold``: what they want and refuse."""
 
-import shutil
 import subprocess
 from typing import Any
 
@@ -12,9 +11,7 @@ from sloth_runner.core.errors import ParamError
 from sloth_runner.resources.hold import Hold
 from sloth_runner.resources.package import Package
 
-debian = pytest.mark.skipif(
-    shutil.which("dpkg-query") is None, reason="looks at this machine's own packages"
-)
+debian = pytest.mark.needs("dpkg-query")
 
 
 def package(**given: Any) -> Package:

@@ -1,6 +1,5 @@
 """Versions and names of packages, against dpkg itself."""
 
-import shutil
 import subprocess
 
 import pytest
@@ -25,7 +24,7 @@ NEAR = VERSION.flatmap(
 )
 
 
-@pytest.mark.skipif(shutil.which("dpkg") is None, reason="dpkg is what it is compared with")
+@pytest.mark.needs("dpkg")
 @settings(max_examples=150, deadline=None)
 @given(pair=NEAR)
 def test_versions_compare_as_dpkg_compares_them(pair: tuple[str, str]) -> None:

@@ -235,7 +235,7 @@ def test_damage_inside_is_found_when_it_is_read(path: Path) -> None:
     assert caught.value.exit_code == 6
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become somebody else")
+@pytest.mark.root
 def test_a_place_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
     for folder in (tmp_path, *tmp_path.parents):
         if folder.stat().st_mode & 0o001 == 0 and folder.stat().st_uid == os.geteuid():
@@ -306,7 +306,7 @@ def test_the_pages_that_a_change_writes_do_not_grow_with_the_record(
     assert 1 <= pages_of_one_change() <= few + 2
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.root
 @pytest.mark.parametrize("what", ["", ".d", ".d/key"])
 def test_what_another_account_has_laid_there_is_not_used(path: Path, what: str) -> None:
     with Journal.open(str(path)):
@@ -350,7 +350,8 @@ def test_what_is_no_record_of_ours_is_left_as_it_is(path: Path) -> None:
     assert sorted(p.name for p in path.parent.iterdir()) == ["folder", "other.db", "stacks.db"]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount a file system")
+@pytest.mark.root
+@pytest.mark.needs("mkfs.ext4")
 def test_a_disk_that_is_full_is_an_error_and_never_the_end_of_the_process(
     tmp_path: Path,
 ) -> None:

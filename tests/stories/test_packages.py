@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -545,7 +544,7 @@ def test_a_repository_that_does_not_answer_is_not_left_behind(host: Machine) -> 
     host.sh("apt-get -q update && apt-get -qy install hello")
 
 
-@pytest.mark.skipif(shutil.which("gpg") is None, reason="needs gpg to sign a repository")
+@pytest.mark.needs("gpg")
 def test_only_an_index_signed_with_the_given_key_is_taken(host: Machine, tmp_path: Path) -> None:
     stranger, owner = (signed_repository(host, tmp_path / name) for name in ("stranger", "owner"))
     host.write("/root/stranger.asc", stranger)
@@ -570,7 +569,7 @@ def test_only_an_index_signed_with_the_given_key_is_taken(host: Machine, tmp_pat
     assert host.read("/etc/apt/keyrings/own.asc") == owner
 
 
-@pytest.mark.skipif(shutil.which("gpg") is None, reason="needs gpg to sign a repository")
+@pytest.mark.needs("gpg")
 def test_a_key_is_fetched_only_with_its_checksum(host: Machine, tmp_path: Path) -> None:
     key = signed_repository(host, tmp_path / "owner")
     host.write("/srv/key", key)
@@ -596,7 +595,7 @@ def test_a_key_is_fetched_only_with_its_checksum(host: Machine, tmp_path: Path) 
     assert summary(host, lua % digest)["unchanged"] == 1
 
 
-@pytest.mark.skipif(shutil.which("gpg") is None, reason="needs gpg to sign a repository")
+@pytest.mark.needs("gpg")
 def test_a_key_that_is_on_the_host_is_used_where_it_is(host: Machine, tmp_path: Path) -> None:
     host.write("/usr/share/keyrings/story.asc", signed_repository(host, tmp_path / "owner"))
     lua = """

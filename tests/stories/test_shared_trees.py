@@ -1,7 +1,6 @@
 """What one line makes in a directory and others declare there too: each has its part."""
 
 import io
-import os
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -87,7 +86,7 @@ def test_a_recursive_directory_of_a_part_decides_there_alone(site: Story, tree_f
     }
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.root
 @pytest.mark.parametrize("tree_first", [True, False])
 def test_what_is_unpacked_gets_the_owner_of_a_recursive_directory(
     site: Story, tree_first: bool
@@ -179,7 +178,7 @@ def test_an_archive_takes_back_what_nothing_else_declares_any_more(site: Story) 
     assert site.run().counts == {"unchanged": 2}
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.root
 @pytest.mark.parametrize("tree_first", [True, False])
 def test_a_fetched_file_gets_the_owner_of_the_recursive_directory_it_is_in(
     story: Story, tree_first: bool

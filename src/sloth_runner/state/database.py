@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from urllib.parse import quote
 
 from sloth_runner.core.address import escaped
 from sloth_runner.core.errors import RecordError, UsageError
@@ -105,7 +106,8 @@ def _check_ours(path: str) -> None:
     deadline = time.monotonic() + _MOVING_SECONDS
     while True:
         how = "mode=ro" if Path(f"{os.path.realpath(path)}-wal").exists() else _UNTOUCHED
-        address = f"{Path(path).as_uri()}?{how}"
+        # Path.as_uri loads a whole HTTP client, since Python 3.14.
+        address = f"file:{quote(os.fsencode(path))}?{how}"
         try:
             with closing(
                 sqlite3.connect(address, uri=True, timeout=failures.BUSY_SECONDS)
