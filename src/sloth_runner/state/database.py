@@ -20,7 +20,7 @@ MIGRATIONS = Path(__file__).with_name("migrations")
 """The folder of our migrations: NUMBER_NAME.sql, numbered from 1 without gaps."""
 
 _FILE = re.compile(r"(\d{4})_(\w+)\.sql")
-_MOVING_SECONDS = 0.2
+_MOVING_SECONDS = 1.0
 _UNTOUCHED = "mode=ro&immutable=1"
 _WAL_LIMIT = 16 * 1024 * 1024  # Bytes to which the log shrinks back after a burst.
 
