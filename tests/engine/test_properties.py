@@ -170,6 +170,7 @@ def followed(deployment: Deployment, workflow: Workflow) -> None:
         assert bool(pokes) == (step.follows and differed), step
 
 
+@pytest.mark.crash
 @AS_FAST_AS_IT_GOES
 @given(workflows(), st.integers(1, 12), st.integers(1, 12))
 def test_after_any_number_of_kills_the_next_run_finishes_and_forgets_nothing(

@@ -105,6 +105,7 @@ def done(ran: Ran) -> set[tuple[str | None, str]]:
     return {(event.res, event.outcome) for event in ends}
 
 
+@pytest.mark.crash
 @pytest.mark.parametrize("dies", [dies_at_commit, dies_at_write], ids=["commit", "write"])
 def test_a_run_killed_at_any_step_is_taken_up_by_the_next(
     dies: Dies, tmp_path: Path, plugin: None

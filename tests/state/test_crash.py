@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from sloth_runner.core.record import ResourceRow
 from sloth_runner.state.journal import Journal
 
@@ -46,6 +48,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.crash
 def test_kill_9_loses_nothing_that_was_answered_and_tears_nothing(tmp_path: Path) -> None:
     path = str(tmp_path / "stacks.db")
     with Journal.open(path) as journal:

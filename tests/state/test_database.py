@@ -357,7 +357,7 @@ def test_a_disk_that_is_full_is_an_error_and_never_the_end_of_the_process(
 ) -> None:
     with small_blocks(tmp_path) as disk:
         db = disk / "stacks.db"
-        for free, old in itertools.product(range(0, 72, 6), (False, True)):
+        for free, old in itertools.product(range(0, 72, 12), (False, True)):
             for file in disk.iterdir():
                 file.unlink() if file.is_file() else shutil.rmtree(file)
             if old:

@@ -12,6 +12,8 @@ import pytest
 
 from stories.story import Done, Story, Zygote
 
+pytestmark = pytest.mark.crash
+
 WORKFLOW = """
 task({name = "configure", run = function()
     local conf = file_ops.content({path = HERE .. "/conf", content = "new\\n"})

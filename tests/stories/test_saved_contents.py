@@ -86,6 +86,7 @@ def stopped(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
+@pytest.mark.crash
 @pytest.mark.parametrize("at", ["commit", "unlink"])
 def test_a_deletion_killed_at_any_step_keeps_what_is_named_and_is_finished_by_the_next_run(
     at: str, tmp_path: Path, zygote: Zygote
