@@ -375,7 +375,8 @@ def small_blocks(folder: Path) -> Iterator[Path]:
     disk.mkdir()
     image.write_bytes(bytes(2 * 1024 * 1024))
     subprocess.run(["mkfs.ext4", "-q", "-b", "1024", "-m", "0", image], check=True)
-    subprocess.run(["mount", "-o", "loop", image, disk], check=True)
+    if subprocess.run(["mount", "-o", "loop", image, disk], capture_output=True).returncode:
+        pytest.skip("nothing can be mounted here")
     try:
         yield disk
     finally:
