@@ -81,6 +81,67 @@ def test_another_attempt_may_keep_what_one_has_removed(story: Story) -> None:
     assert story.lines("old") == ["x"]
 
 
+AGAIN = """task({{name = "t", retries = 1, run = function(ctx)
+    if ctx.attempt == 1 then {first} error("once more") end
+    {second}
+end}})"""
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        'file_ops.content({path = HERE .. "/f", content = "x"}) '
+        'file_ops.lineinfile({path = HERE .. "/f", line = "y"})',
+        'file_ops.lineinfile({path = HERE .. "/f", line = "y"}) '
+        'file_ops.content({path = HERE .. "/f", content = "x"})',
+    ],
+)
+def test_what_an_earlier_attempt_declared_permits_no_contradiction(
+    story: Story, second: str
+) -> None:
+    first = 'file_ops.content({path = HERE .. "/f", content = "x"})'
+    ran = story.run(AGAIN.format(first=first, second=second))
+    assert ran.code == 1
+    assert "both own the content" in ran.of("diagnostic")[-1]["detail"]
+
+
+def test_another_attempt_may_give_a_recursive_directory_other_modes(story: Story) -> None:
+    tree = 'file_ops.directory({path = HERE .. "/www", recurse = true, file_mode = "%s"})'
+    file = 'file_ops.content({path = HERE .. "/www/f", content = "x"})'
+    lua = AGAIN.format(first=f"{tree % '0640'} {file}", second=f"{tree % '0600'} {file}")
+    ran = story.run(lua)
+    assert ran.code == 0, ran
+    assert (story.here / "www/f").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("refused", "then"),
+    [
+        ("file_ops.remove({path = HERE, force = true})", 'file_ops.directory(HERE .. "/b")'),
+        ('file_ops.lineinfile({path = HERE .. "/a", line = "y"})', 'file_ops.remove(HERE .. "/b")'),
+        (
+            'user.create({name = "sloth-b", uid = 4719})',
+            'user.create({name = "sloth-b", uid = 4718})',
+        ),
+        (
+            'file_ops.directory({path = HERE, recurse = true, file_mode = "0600"})',
+            'file_ops.content({path = HERE .. "/b", content = "x", mode = "0640"})',
+        ),
+    ],
+)
+def test_what_was_refused_contradicts_nothing_any_more(
+    story: Story, refused: str, then: str
+) -> None:
+    lua = f"""
+        file_ops.content({{path = HERE .. "/a", content = "x", mode = "0644"}})
+        user.create({{name = "sloth-a", uid = 4719}})
+        assert(not pcall(function() {refused} end))
+        {then}
+    """
+    planned = story.plan(lua)
+    assert (planned.code, planned.of("diagnostic")) == (0, [])
+
+
 TREE = (
     'file_ops.directory({path = HERE .. "/www", recurse = true, mode = "0750", file_mode = "0640"})'
 )

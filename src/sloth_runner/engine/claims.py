@@ -74,9 +74,11 @@ class Claims:
             self.bases.setdefault(address, claim.resource)
             resource = refined
         claim = Claim(declared, resource, caller)
+        self._check_taken(address, claim)
         self._places.take(address, claim)
         self._claims[address] = claim
-        self._check_taken(address, claim)
+        if resource.takes is not None:
+            self._takers[(host, resource.type, resource.takes)] = address
         self.seen.add((address, False))
         return resource
 
@@ -118,22 +120,20 @@ class Claims:
         return claimed
 
     def _check_taken(self, address: Address, claim: Claim) -> None:
+        """Refuses what takes what only one can have, and another one has declared."""
         takes = claim.resource.takes
         if takes is None:
             return
-        key = (address.host, address.type, takes)
-        holder = self._takers.setdefault(key, address)
-        other = self._claims[holder]
-        if holder == address or other.resource.takes != takes or other.retried(claim.caller):
-            self._takers[key] = address
-            return
-        raise ConflictError(
-            f"{address} and {holder}, declared at {other.caller.place}, both have {takes}, "
-            f"which only one {address.type} can have",
-            location=claim.caller.location,
-            hint="give each its own, or leave it out",
-            effects=("this declaration was not applied",),
-        )
+        holder = self._takers.get((address.host, address.type, takes), address)
+        other = self._claims.get(holder, claim)
+        if holder != address and other.resource.takes == takes and not other.retried(claim.caller):
+            raise ConflictError(
+                f"{address} and {holder}, declared at {other.caller.place}, both have {takes}, "
+                f"which only one {address.type} can have",
+                location=claim.caller.location,
+                hint="give each its own, or leave it out",
+                effects=("this declaration was not applied",),
+            )
 
 
 def _wants_the_same(one: Resource, other: Resource) -> bool:

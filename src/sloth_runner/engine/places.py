@@ -1,6 +1,7 @@
 """What the lines of a workflow say of paths: who has which part, and that no two disagree."""
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 
 from msgspec import Struct, structs
 
@@ -12,7 +13,7 @@ from sloth_runner.engine.context import Caller
 
 
 class Claim(Struct, frozen=True):
-    """A declaration of this run: what stands there, what it became, and who declared it first."""
+    """A declaration of this run: what stands there, what it became, and who declared it."""
 
     declared: Resource
     resource: Resource
@@ -27,6 +28,18 @@ Spot = tuple[str, str]
 """A path on a machine, which is named first."""
 
 
+class _Spots(dict[Spot, dict[str, Claim]]):
+    """Claims by path, of each task the last: an attempt takes the place of the one before it."""
+
+    def note(self, spot: Spot, claim: Claim) -> None:
+        self.setdefault(spot, {})[claim.caller.task] = claim
+
+    def against(self, spot: Spot, claim: Claim) -> Iterator[Claim]:
+        """Yields what is claimed there and counts beside ``claim``."""
+        found = self.get(spot, {}).values()
+        return (known for known in found if not known.retried(claim.caller))
+
+
 class Places:
     """The declarations of one run by the paths of what they keep.
 
@@ -38,16 +51,17 @@ class Places:
     ) -> None:
         self._claims = claims
         self._recorded = recorded
-        self._whole: dict[Spot, Claim] = {}
-        self._parts: dict[Spot, Claim] = {}
-        self._kept: dict[Spot, Claim] | None = None  # asked for once something is kept away
-        self._away: dict[Spot, Claim] = {}
+        self._whole = _Spots()
+        self._parts = _Spots()
+        self._kept: _Spots | None = None  # asked for once something is kept away
+        self._away = _Spots()
         self._governors: dict[Address, Claim] = {}
 
     def settled(self, address: Address, resource: Resource, caller: Caller) -> Resource:
         """Returns ``resource`` with what others decide for it: what holds it, what is within it."""
         for holder, claim in self._governors.items():
-            if holder != address and _host(holder, claim.resource) == _host(address, resource):
+            near = _host(holder, claim.resource) == _host(address, resource)
+            if near and holder != address and not claim.retried(caller):
                 wanted = claim.resource.governs(resource)
                 _agree(address, resource, wanted, caller, claim.caller, caller)
                 lent = {name: v for name, v in wanted.items() if getattr(resource, name) is None}
@@ -61,34 +75,49 @@ class Places:
 
     def take(self, address: Address, claim: Claim) -> None:
         """Notes a claim; raises ConflictError where another one of its path contradicts it."""
-        self._govern(address, claim)
+        self._check_governed(address, claim)
         self._check_whole(address, claim)
         self._check_kept(address, claim)
+        self._note(address, claim)
 
-    def _govern(self, address: Address, claim: Claim) -> None:
+    def _note(self, address: Address, claim: Claim) -> None:
+        resource, place, part = claim.resource, claim.resource.place, claim.resource.part_of_file
+        if resource.governing:
+            self._governors[address] = claim
+        if place is None:
+            return
+        spot = (_host(address, resource), place)
+        if part is not None:
+            (self._parts if part else self._whole).note(spot, claim)
+        if not resource.absent:
+            if self._kept is not None:
+                for above in _upwards(address, claim):
+                    self._kept.note(above, claim)
+        elif not part:
+            self._away.note(spot, claim)
+
+    def _check_governed(self, address: Address, claim: Claim) -> None:
         """Refuses what decides for others where one of them wants it otherwise."""
         if not claim.resource.governing:
             return
-        self._governors[address] = claim
         host = _host(address, claim.resource)
         for held, known in self._claims.items():
-            if held != address and _host(held, known.resource) == host:
+            near = _host(held, known.resource) == host
+            if near and held != address and not known.retried(claim.caller):
                 wanted = claim.resource.governs(known.resource)
                 _agree(held, known.resource, wanted, known.caller, claim.caller, claim.caller)
 
     def _check_whole(self, address: Address, claim: Claim) -> None:
-        path, part = claim.resource.place, claim.resource.part_of_file
+        """Refuses what owns a content where another one owns it, or a part of it."""
+        resource, path, part = claim.resource, claim.resource.place, claim.resource.part_of_file
         if path is None or part is None:
             return
-        place = (_host(address, claim.resource), path)
-        mine, others = (self._parts, self._whole) if part else (self._whole, self._parts)
-        first = mine.setdefault(place, claim)
-        other = others.get(place)
-        if other is None and not part and first.resource.type != claim.resource.type:
-            other = first
-        if other is not None and not other.retried(claim.caller):
+        spot = (_host(address, resource), path)
+        whole = (c for c in self._whole.against(spot, claim) if c.resource.type != resource.type)
+        other = next(whole if part else chain(self._parts.against(spot, claim), whole), None)
+        if other is not None:
             raise ConflictError(
-                f"this {claim.resource.type} and the {other.resource.type} declared at "
+                f"this {resource.type} and the {other.resource.type} declared at "
                 f"{other.caller.place} both own the content of {path}",
                 location=claim.caller.location,
                 hint="put the line or block into the content, or use file_ops.template"
@@ -104,41 +133,37 @@ class Places:
             return
         if gone:
             self._kept = self._all_kept() if self._kept is None else self._kept
-            spot = next(_upwards(address, resource.place, resource))
-            self._away[spot] = claim
-            others = [self._kept.get(spot)]
-        elif self._kept is None:
-            return
+            others = self._kept.against((_host(address, resource), resource.place), claim)
+        elif self._away:
+            above = _upwards(address, claim)
+            others = (other for spot in above for other in self._away.against(spot, claim))
         else:
-            above = [*_upwards(address, resource.place, resource)]
-            self._kept.update(dict.fromkeys(above, claim))
-            others = [self._away.get(spot) for spot in above]
+            return
         for other in others:
-            if other is not None and not other.retried(claim.caller):
-                kept, away = (other, claim) if gone else (claim, other)
-                raise ConflictError(
-                    f"the {kept.resource.type} {kept.resource.place} is declared at "
-                    f"{kept.caller.place}, and {away.resource.place} is kept away at "
-                    f"{away.caller.place}",
-                    location=claim.caller.location,
-                    hint="they would undo each other in every run: keep one of them",
-                    effects=("this declaration was not applied",),
-                )
+            kept, away = (other, claim) if gone else (claim, other)
+            raise ConflictError(
+                f"the {kept.resource.type} {kept.resource.place} is declared at "
+                f"{kept.caller.place}, and {away.resource.place} is kept away at "
+                f"{away.caller.place}",
+                location=claim.caller.location,
+                hint="they would undo each other in every run: keep one of them",
+                effects=("this declaration was not applied",),
+            )
 
-    def _all_kept(self) -> dict[Spot, Claim]:
+    def _all_kept(self) -> _Spots:
         """Returns the claims of what is kept, by their paths and the folders above."""
-        return {
-            spot: claim
-            for address, claim in self._claims.items()
-            if (place := claim.resource.place) is not None and not claim.resource.absent
-            for spot in _upwards(address, place, claim.resource)
-        }
+        kept = _Spots()
+        for address, claim in self._claims.items():
+            if not claim.resource.absent:
+                for spot in _upwards(address, claim):
+                    kept.note(spot, claim)
+        return kept
 
 
-def _upwards(address: Address, place: str, resource: Resource) -> Iterator[Spot]:
-    """Yields the path of a resource and every folder above it."""
-    host = _host(address, resource)
-    return ((host, path) for path in upwards(place))
+def _upwards(address: Address, claim: Claim) -> Iterator[Spot]:
+    """Yields the path of what is claimed, if it has one, and every folder above it."""
+    host, place = _host(address, claim.resource), claim.resource.place
+    return ((host, path) for path in ([] if place is None else upwards(place)))
 
 
 def among(address: Address, resource: Resource, others: Mapping[Address, Resource]) -> Resource:
