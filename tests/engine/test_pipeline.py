@@ -7,6 +7,7 @@ from sloth_runner.core.errors import SlothError
 from sloth_runner.core.events import (
     Diagnostic,
     Event,
+    Recovered,
     ResourceEnd,
     ResourceStart,
     ResourceUnchanged,
@@ -333,7 +334,9 @@ def test_calls_that_are_wrong_touch_nothing_and_say_so(deployment: Deployment) -
     assert "expected an absolute path" in detail
 
 
-@pytest.mark.parametrize("fault", ["break", "break looking"])
+@pytest.mark.parametrize(
+    "fault", ["break", "break observe", "break known_as", "break preview_check"]
+)
 def test_a_mistake_of_a_plug_in_is_told_as_its_own(deployment: Deployment, fault: str) -> None:
     keep(deployment, "a", "b", secret="hunter2-and-more")
     (deployment.here / "a.fault").write_text(fault)
@@ -346,3 +349,31 @@ def test_a_mistake_of_a_plug_in_is_told_as_its_own(deployment: Deployment, fault
     assert told.facts["resource"].endswith("/a")
     (deployment.here / "a.fault").unlink()
     assert deployment.run().counts() == {"created": 2}
+
+
+@pytest.mark.parametrize("method", ["preview_check", "rehearsal", "known_as"])
+def test_a_plan_tells_of_a_mistake_of_a_plug_in(deployment: Deployment, method: str) -> None:
+    keep(deployment, "a")
+    deployment.fault("a", f"break {method}")
+    planned = deployment.plan()
+    assert (planned.summary.exit, planned.summary.failed) == (1, 1)
+    assert "sloth_test_types.Cell raised KeyError" in diagnosis(planned).detail
+
+
+def test_a_diff_that_a_plug_in_cannot_draw_stops_nothing(deployment: Deployment) -> None:
+    keep(deployment, "a")
+    deployment.fault("a", "break text_diff")
+    assert deployment.run().counts() == {"created": 1}
+
+
+def test_a_mistake_in_an_action_of_a_plug_in_is_told_and_recorded(deployment: Deployment) -> None:
+    async def body(ctx: Ctx) -> None:
+        await ctx("test.poke", path=deployment.path("a"))
+
+    deployment.task("t", body)
+    deployment.fault("a", "break run")
+    ran = deployment.run()
+    assert (ran.summary.exit, ran.summary.failed) == (1, 1)
+    assert "sloth_test_types.Poke raised KeyError" in diagnosis(ran).detail
+    deployment.fault("a", None)
+    assert deployment.run().of(Recovered) == []

@@ -1,7 +1,9 @@
 """Where is written: never through what another account could have put on the way."""
 
+import asyncio
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +18,9 @@ from hosts.asking import (
     python_as_nobody,
     refusal,
 )
-from sloth_runner.core.host import Host
+from resources.bench import snapshot
+from sloth_runner.core.errors import HostError
+from sloth_runner.core.host import Host, Request
 
 
 @pytest.fixture
@@ -230,3 +234,52 @@ def test_an_ordinary_account_writes_in_its_own_directories(tmp_path: Path) -> No
     assert "'EPERM'" in said
     assert not (home / "f").exists()
     assert leftovers(home) == []
+
+
+REHEARSED: dict[str, dict[str, Any]] = {
+    "write": {},
+    "download": {"url": "http://127.0.0.1:9/"},
+    "mkdir": {"parents": True},
+    "symlink": {"target": "x", "force": True},
+    "remove": {"tree": True},
+    "attributes": {"mode": "0600"},
+    "attributes_tree": {"mode": "0600"},
+}
+
+
+def rehearsed(host: Host, verb: str, arguments: dict[str, Any]) -> HostError | None:
+    """Returns what a verb would be refused for, or None."""
+    request = Request("rehearse", {"verb": verb, "arguments": arguments})
+    [answer] = asyncio.run(host.perform([request]))
+    assert answer is None or isinstance(answer, HostError)
+    return answer
+
+
+@pytest.mark.parametrize("verb", REHEARSED)
+def test_a_rehearsal_refuses_what_its_verb_refuses_and_writes_nothing(
+    host: Host, tmp_path: Path, verb: str
+) -> None:
+    shared = tmp_path / "shared"
+    (shared / "old").mkdir(parents=True)
+    (shared / "old/f").write_text("x")
+    path = shared / "old" if verb in ("mkdir", "attributes_tree") else shared / "old/f"
+    arguments = {"path": str(path), **REHEARSED[verb]}
+    before = snapshot(shared)
+    assert rehearsed(host, verb, arguments) is None
+    assert snapshot(shared) == before
+    if verb == "remove":  # it may be done anywhere
+        return
+    missing = {**arguments, "path": str(shared / "new/new"), "owner": "no-such-user"}
+    assert rehearsed(host, verb, missing) is None
+    shared.chmod(0o777)
+    before = snapshot(shared)
+    refused = rehearsed(host, verb, arguments)
+    assert snapshot(shared) == before
+    assert refused and refused.errno_name == "EPERM"
+    assert refused.detail == refusal(host, verb, **arguments).detail
+
+
+def test_of_other_verbs_a_rehearsal_can_say_nothing(host: Host, tmp_path: Path) -> None:
+    arguments = {"path": str(tmp_path / "no.tar"), "dest": str(tmp_path)}
+    assert rehearsed(host, "unpack", arguments) is None
+    assert rehearsed(host, "nonesuch", {}) is None

@@ -124,10 +124,10 @@ class PluginFailed(TaskError):
     code = "SR2900"
 
     @classmethod
-    def of(cls, declared: type, error: Exception) -> "PluginFailed | None":
-        """Returns what to say of an ``error`` of a type; None for one of ours, which is a bug."""
+    def of(cls, declared: type, error: Exception) -> "PluginFailed":
+        """Returns what to say of an ``error`` of a type; one of ours is raised: it is a bug."""
         if declared.__module__.startswith("sloth_runner."):
-            return None
+            raise error
         trace = error.__traceback__
         while trace is not None and trace.tb_next is not None:
             trace = trace.tb_next

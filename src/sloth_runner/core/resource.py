@@ -12,7 +12,6 @@ from msgspec import Struct, field
 
 from sloth_runner.core import diff as differ
 from sloth_runner.core import schema
-from sloth_runner.core.address import Address
 from sloth_runner.core.diff import Diff
 from sloth_runner.core.errors import SlothError
 from sloth_runner.core.host import Host, Request
@@ -417,11 +416,6 @@ class Query(Declared, frozen=True, kw_only=True):
     def predict(self, desired: State | None, content: str | None) -> Value:
         """MAY: the answer in a preview in which the path is predicted to become ``desired``."""
         raise LookupError
-
-
-def address_of(host: str, resource: Resource) -> Address:
-    """Returns the address of a resource on a host."""
-    return Address(host, resource.type, resource.name)
 
 
 def declare(type_name: str, *functions: Function) -> Callable[[type[Any]], type[Any]]:

@@ -163,10 +163,7 @@ def _checked(
     except ParamError as error:
         raise error.of_call(function, location) from None
     except Exception as error:
-        failure = PluginFailed.of(cls, error)
-        if failure is None:
-            raise
-        raise failure from error
+        raise PluginFailed.of(cls, error) from error
     return instance
 
 

@@ -2,6 +2,7 @@
 
 from sloth_runner.core.address import Address
 from sloth_runner.core.host import Host
+from sloth_runner.core.plugins import answer_of
 from sloth_runner.core.resource import Action
 from sloth_runner.engine.program import Answer
 
@@ -11,7 +12,7 @@ async def why_not(host: Host, action: Action) -> str | None:
     guard = action.guard
     if guard.creates and await host.stat(guard.creates, follow=True) is not None:
         return f"{guard.creates} exists"
-    return await action.guarded(host)
+    return await answer_of(type(action), action.guarded(host))
 
 
 def skipped(address: Address, reason: str) -> Answer:

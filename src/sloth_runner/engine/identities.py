@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from sloth_runner.core.address import Address
-from sloth_runner.core.errors import ConflictError
+from sloth_runner.core.errors import ConflictError, SlothError
 from sloth_runner.core.host import ReadOnlyHost
+from sloth_runner.core.plugins import answer_of
 from sloth_runner.core.resource import Resource
 from sloth_runner.engine.claims import Claims
 from sloth_runner.engine.context import Caller
@@ -32,8 +33,11 @@ class Identities:
         ]
         if not known:
             return [*seen]
-        host = ReadOnlyHost(self._machines.host(wanted[0][0].host))
-        names = iter(await type(known[0][0]).known_as(host, known))
+        cls, host = type(known[0][0]), ReadOnlyHost(self._machines.host(wanted[0][0].host))
+        try:
+            names = iter(await answer_of(cls, cls.known_as(host, known)))
+        except SlothError as error:
+            return [state if isinstance(state, Exception) else error for state in seen]
         return [
             state
             if isinstance(state, Exception)

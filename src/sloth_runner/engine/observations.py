@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from msgspec import Struct
 
 from sloth_runner.core.address import Address
-from sloth_runner.core.errors import PluginFailed, SlothError
+from sloth_runner.core.errors import SlothError
 from sloth_runner.core.host import FileStat, Host, ReadOnlyHost, Request
+from sloth_runner.core.plugins import answer_of
 from sloth_runner.core.resource import Resource, Touches
 from sloth_runner.core.values import State
 from sloth_runner.engine.machines import Machines
@@ -285,14 +286,10 @@ class Observations:
     ) -> None:
         cls = type(group[0][1])
         try:
-            seen: list[Seen] = await cls.observe_many(machine, [r for _, r in group])
+            looking = cls.observe_many(machine, [r for _, r in group])
+            seen: list[Seen] = await answer_of(cls, looking)
         except SlothError as error:
             seen = [error] * len(group)
-        except Exception as error:
-            failure = PluginFailed.of(cls, error)
-            if failure is None:
-                raise
-            seen = [failure] * len(group)
         self._keep(group, seen, began, at)
 
     def _keep(

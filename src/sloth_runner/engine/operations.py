@@ -10,6 +10,7 @@ from sloth_runner.core.address import Address
 from sloth_runner.core.errors import Cancelled, HostError, PlanStale, SlothError
 from sloth_runner.core.events import ResourceStart
 from sloth_runner.core.host import Host, ReadOnlyHost
+from sloth_runner.core.plugins import answer_of
 from sloth_runner.core.record import Operation
 from sloth_runner.core.resource import Action, Query
 from sloth_runner.core.values import Value
@@ -63,7 +64,7 @@ class Operations:
         machine = ReadOnlyHost(self._pipeline.machines.host(host))
         if self._pipeline.preview is not None and query.path is not None:
             return await self._ask_predicted(host, machine, query, caller)
-        return Answer(value=await query.ask(machine))
+        return Answer(value=await answer_of(type(query), query.ask(machine)))
 
     async def _skip(self, address: Address, caller: Caller, reason: str) -> Answer:
         event = end_event(address, caller, "skipped", note=reason)
@@ -103,7 +104,7 @@ class Operations:
         try:
             await asyncio.sleep(0)  # a deadline that has passed by now is felt before it begins
             acting = pipeline.commands.acting(machine, operation, caller, mask)
-            result = await action.run(acting)
+            result = await answer_of(type(action), action.run(acting))
         except SlothError as error:
             mask.error(error)
             locate(error, address, caller, "action")
@@ -232,7 +233,7 @@ class Operations:
                 raise Unpredictable(_reading(caller, path)) from None
         if overlay.follows(Address(host, query.type, path), path) is not None:
             raise Unpredictable(_reading(caller, path))
-        return Answer(value=await query.ask(machine))
+        return Answer(value=await answer_of(type(query), query.ask(machine)))
 
     def _ordinal(self, address: Address, binding: Mapping[str, Value], caller: Caller) -> int:
         """Counts equal actions of a task, afresh for each attempt: a second one is another."""

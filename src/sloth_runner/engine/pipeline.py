@@ -14,9 +14,10 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct, structs
 
 from sloth_runner.core.address import LOCAL, Address
-from sloth_runner.core.errors import Cancelled, PluginFailed, SlothError
+from sloth_runner.core.errors import Cancelled, SlothError
 from sloth_runner.core.events import ChangeItem, ResourceStart, ResourceUnchanged
 from sloth_runner.core.host import ReadOnlyHost
+from sloth_runner.core.plugins import answer_of
 from sloth_runner.core.record import Carry, Operation, ResourceRow
 from sloth_runner.core.resource import Origin, Resource, Touches
 from sloth_runner.core.values import State
@@ -216,13 +217,13 @@ class Pipeline:
         cls = type(begun[0].item.resource)
         try:
             await asyncio.sleep(0)  # a deadline that has passed by now is felt before it begins
-            errors = await cls.apply_many(acting, [(b.item.resource, b.item.change) for b in begun])
+            work = [(b.item.resource, b.item.change) for b in begun]
+            errors = await answer_of(cls, cls.apply_many(acting, work))
         except SlothError as error:
             errors = [error] * len(begun)
         except BaseException as stop:  # stopped half way: what was reached is recorded first
-            failure = PluginFailed.of(cls, stop) if isinstance(stop, Exception) else None
-            interrupted = stop if failure is None else None
-            errors = [failure or Cancelled("stopped while it was being applied")] * len(begun)
+            interrupted = stop
+            errors = [Cancelled("stopped while it was being applied")] * len(begun)
         finally:
             self._invalidate(host, begun)
         wanted = [(b.item.address, b.item.resource) for b in begun]

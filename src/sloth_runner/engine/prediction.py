@@ -1,19 +1,19 @@
 """The pipeline of a preview: observe, diff, predict. Nothing here can reach ``apply``."""
 
-import posixpath
 import time
 from collections.abc import Sequence
 
 from msgspec import structs
 
 from sloth_runner.core import values
-from sloth_runner.core.address import LOCAL, Address
-from sloth_runner.core.errors import HostError, Refused, SlothError, TaskError
-from sloth_runner.core.host import Host, ReadOnlyHost, Request
+from sloth_runner.core.address import Address
+from sloth_runner.core.errors import SlothError
+from sloth_runner.core.host import Host, ReadOnlyHost
 from sloth_runner.core.record import Carry, ResourceRow, now
 from sloth_runner.core.resource import Resource
 from sloth_runner.core.values import State
 from sloth_runner.engine.context import Caller, Counts, Outcome, status_of
+from sloth_runner.engine.hindrances import Hindrances
 from sloth_runner.engine.identities import Identities
 from sloth_runner.engine.machines import Machines
 from sloth_runner.engine.observations import Observations, Seen
@@ -25,16 +25,11 @@ from sloth_runner.engine.seal import change_data, redacted_state
 from sloth_runner.engine.work import (
     Work,
     carried,
-    checked,
     end_event,
     locate,
     owed,
-    shown_address,
     told,
 )
-
-Spot = tuple[str, str, str | None]
-"""Where all that is new meets the same conditions: the host, the directory, for which owner."""
 
 
 class Prediction:
@@ -58,10 +53,8 @@ class Prediction:
         self._observations = observations
         self._identities = identities
         self._recorder = recorder
-        self._preimages = preimages
+        self._hindrances = Hindrances(overlay, preimages)
         self._counts = counts
-        self._parents: dict[tuple[str, str], bool] = {}
-        self._open: set[Spot] = set()
         self._made: dict[Address, Carry] = {}
 
     async def ensure(
@@ -129,14 +122,11 @@ class Prediction:
     ) -> list[Outcome]:
         looking = ReadOnlyHost(self._machines.host(host))
         outcomes = []
-        checks = await checked(certain, looking, None)
-        hindered = await self._hindered(looking, [item for item, refused in checks if not refused])
-        for item, refused in checks:
-            refused = refused or hindered.get(item.address)
+        for item, refused in await self._hindrances.now(certain, looking):
             outcomes.append(await self._change(item, looking, None, refused))
-        harm = await self._harm(looking, [item for item, _ in following])
+        forbidden = await self._hindrances.later([item for item, _ in following], looking)
         for item, follows in following:
-            refused = harm.get(item.address) or self._kept(item)
+            refused = forbidden.get(item.address)
             outcomes.append(await self._change(item, looking, follows, refused))
         return outcomes
 
@@ -144,80 +134,10 @@ class Prediction:
         self, item: Work, looking: Host, follows: Address | None, refused: Exception | None
     ) -> Outcome:
         """Plans a change, unless it is ``refused``, cannot be made or could not be kept."""
-        refused = refused or await self._without_parent(item, looking)
-        undo = refused or await self._preimages.hindrance(looking, item.resource, item.seen)
+        undo = refused or await self._hindrances.in_turn(item, looking)
         if isinstance(undo, Exception):
             return self._refused(item.address, undo, item.caller)
         return await self._planned(item, looking, follows, undo)
-
-    async def _harm(self, looking: Host, work: Sequence[Work]) -> dict[Address, Refused]:
-        """Returns the refusals that hold although something else changes before."""
-        asked = [
-            item
-            for item in work
-            if item.resource.checks_ahead
-            and not self._overlay.undercuts(item.address.host, item.resource)
-        ]
-        if not asked:
-            return {}
-        found = await type(asked[0].resource).preview_check_many(
-            looking, [(item.resource, item.seen, item.change) for item in asked]
-        )
-        return {
-            item.address: answer
-            for item, answer in zip(asked, found, strict=True)
-            if isinstance(answer, Refused)
-        }
-
-    async def _hindered(self, looking: Host, work: Sequence[Work]) -> dict[Address, Exception]:
-        """Returns why the changes that would not be written, for their place, would not be."""
-        refused: dict[Address, Exception] = {}
-        asked: list[tuple[Work, Request]] = []
-        for item in work:
-            try:
-                requests = await item.resource.rehearsal(looking, item.change)
-            except SlothError as error:
-                refused[item.address] = error
-            else:
-                asked += [(item, request) for request in requests]
-        asked = [
-            (item, request) for item, request in asked if _spot(item, request) not in self._open
-        ]
-        if asked:
-            host = looking.controller if work[0].resource.on_controller else looking
-            answers = await host.perform([Request("rehearse", r._asdict()) for _, r in asked])
-            for (item, request), answer in zip(asked, answers, strict=True):
-                if isinstance(answer, Exception):
-                    refused.setdefault(item.address, answer)
-                elif spot := _spot(item, request):
-                    self._open.add(spot)
-        return refused
-
-    def _kept(self, item: Work) -> TaskError | None:
-        """Returns the error of changing what an earlier change is to keep as it is."""
-        keeper = self._overlay.keeper(item.address)
-        if keeper is None or not item.resource.heeds or not item.resource.diff(item.seen):
-            return None
-        return TaskError(
-            f"{shown_address(keeper)}, declared before it, lets nothing change it",
-            hint=f"declare {shown_address(keeper)} after it",
-        )
-
-    async def _without_parent(self, item: Work, looking: Host) -> HostError | None:
-        """Returns the error of what cannot be made because its directory will not be there."""
-        path = item.resource.path
-        if path is None or not item.resource.needs_parent or item.change.kind != "create":
-            return None
-        host, parent = item.address.host, posixpath.dirname(path)
-        there = self._overlay.is_folder(host, parent)
-        if there is None:
-            if (host, parent) not in self._parents:
-                stat = await looking.stat(parent, follow=True)
-                self._parents[(host, parent)] = stat is not None and stat.kind == "directory"
-            there = self._parents[(host, parent)]
-        if there:
-            return None
-        return HostError(f"there is no directory {parent}", hint="file_ops.directory makes one")
 
     def _unchanged(self, item: Work, tasks: frozenset[str] | None) -> Outcome:
         shown = redacted_state(item.seen, item.sensitive)
@@ -310,15 +230,3 @@ class Prediction:
         self._counts.add("failed")
         self._plan.shown.append(end_event(shown, caller, "failed", planned=True, reason=error.said))
         return Outcome(address=address, status="failed", changed=False, error=error)
-
-
-def _spot(item: Work, request: Request) -> Spot | None:
-    """Returns where something new is to be written; None where what is there counts too."""
-    if (
-        item.change.kind != "create"
-        or item.resource.part_of_file
-        or request.arguments.get("follow")
-    ):
-        return None
-    host = LOCAL if item.resource.on_controller else item.address.host
-    return host, posixpath.dirname(request.arguments["path"]), request.arguments.get("owner")

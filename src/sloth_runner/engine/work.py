@@ -10,9 +10,10 @@ from msgspec import Struct, structs
 from sloth_runner.core import values
 from sloth_runner.core.address import LOCAL, Address, escaped
 from sloth_runner.core.diff import Change, Diff
-from sloth_runner.core.errors import NotConverged, SecretName, SlothError
+from sloth_runner.core.errors import NotConverged, PluginFailed, SecretName, SlothError
 from sloth_runner.core.events import ChangeItem, ResourceEnd
 from sloth_runner.core.host import Host
+from sloth_runner.core.plugins import answer_of
 from sloth_runner.core.record import Carry, ResourceRow, Run
 from sloth_runner.core.resource import Checked, Resource
 from sloth_runner.core.values import State
@@ -76,8 +77,9 @@ class Work(Struct, frozen=True, kw_only=True):
     async def _shown(self, looking: Host) -> tuple[ChangeItem, ...]:
         sensitive, text_diffs = self.sensitive, {}
         if any(change.property not in sensitive for change in self.change.changes):
+            drawing = self.resource.text_diff(looking, self.change)
             with contextlib.suppress(SlothError):  # a diff that cannot be drawn stops nothing
-                text_diffs = dict(await self.resource.text_diff(looking, self.change))
+                text_diffs = dict(await answer_of(type(self.resource), drawing))
         return redacted(self.change, sensitive, text_diffs)
 
     def end(self, outcome: str, **rest: object) -> ResourceEnd:
@@ -172,18 +174,24 @@ async def checked(
     answers: list[Checked] = [_forbidden(item, binding) for item in work]
     asked = [item for item, answer in zip(work, answers, strict=True) if answer is None]
     if asked:
-        try:
-            found: Sequence[Checked] = await type(asked[0].resource).preview_check_many(
-                looking, [(item.resource, item.seen, item.change) for item in asked]
-            )
-        except SlothError as error:  # nothing can be said of any of them
-            found = [copy.copy(error) for _ in asked]
-        more = iter(found)
+        more = iter(await looked_closer(asked, looking))
         answers = [next(more) if answer is None else answer for answer in answers]
     return [
         (structs.replace(item, aside=answer), None) if isinstance(answer, str) else (item, answer)
         for item, answer in zip(work, answers, strict=True)
     ]
+
+
+async def looked_closer(work: Sequence[Work], looking: Host) -> Sequence[Checked]:
+    """Returns what the type of ``work`` finds before its changes (``preview_check``)."""
+    cls = type(work[0].resource)
+    closer = cls.preview_check_many(
+        looking, [(item.resource, item.seen, item.change) for item in work]
+    )
+    try:
+        return await answer_of(cls, closer)
+    except SlothError as error:  # nothing can be said of any of them
+        return [copy.copy(error) for _ in work]
 
 
 def _forbidden(item: Work, binding: Plan | None) -> SlothError | None:
@@ -201,6 +209,8 @@ def _forbidden(item: Work, binding: Plan | None) -> SlothError | None:
             )
     except SlothError as error:
         return error
+    except Exception as error:
+        return PluginFailed.of(type(item.resource), error)
     return None
 
 

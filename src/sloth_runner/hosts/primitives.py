@@ -57,6 +57,10 @@ RACY_NS = 2_000_000_000
 """A digest is believed when the file's ctime was at least this much older than the hashing."""
 NO_ACCOUNT = 0xFFFFFFFE
 """A number of no account: the last one but for what chown(2) takes for none."""
+REHEARSED = frozenset(
+    {"write", "download", "mkdir", "symlink", "remove", "attributes", "attributes_tree"}
+)
+"""The writing verbs that say what they would refuse of a place (``rehearse_verb``)."""
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 _KINDS = {modes.S_IFREG: "file", modes.S_IFDIR: "directory", modes.S_IFLNK: "link"}
@@ -2542,8 +2546,11 @@ def resolve(names: Names, path: str) -> str:
 def rehearse_verb(names: Names, verb: str, arguments: Mapping[str, Any]) -> None:
     """Refuses what a writing verb refuses of its place, by what is there now; writes nothing.
 
-    A directory that is missing may have been made by then, and so may an account.
+    A directory that is missing may have been made by then, and so may an account. Of a verb
+    that is not among ``REHEARSED`` nothing can be said.
     """
+    if verb not in REHEARSED:
+        return
     try:
         _VERBS[verb](_Expected(), rehearse=True, **arguments)
     except (Refused, OSError, ValueError) as error:

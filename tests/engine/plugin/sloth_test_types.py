@@ -2,15 +2,16 @@
 
 ``PATH.fault`` holds one word: ``fail`` (before anything is written), ``half`` (after a part
 of it), ``lie`` (does nothing and says nothing), ``late`` (writes, then fails), ``blind``
-(cannot be observed), ``break`` or ``break looking`` (raises what no type is to raise).
+(cannot be observed), ``break`` or ``break`` and a method (raises what no type is to raise).
 ``PATH.log`` gets a line for every apply, destroy or run.
 """
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal
 
 from sloth_runner.core.diff import Diff
 from sloth_runner.core.errors import TaskError
-from sloth_runner.core.host import Host
+from sloth_runner.core.host import Host, Request
 from sloth_runner.core.resource import Action, Function, Guard, Query, Resource, Touches, declare
 from sloth_runner.core.schema import Content, Doc, Path
 from sloth_runner.core.values import State, Value, decode, encode
@@ -25,6 +26,8 @@ class Cell(Resource, frozen=True, kw_only=True):
     note: Annotated[str | None, Doc("What is written beside it.")] = None
     secret: Annotated[str | None, Doc("What nobody sees.", sensitive=True)] = None
     state: Annotated[Literal["present", "absent"], Doc("Whether it is there.")] = "present"
+
+    has_aliases: ClassVar[bool] = True
 
     def desired(self) -> State | None:
         if self.state == "absent":
@@ -42,11 +45,28 @@ class Cell(Resource, frozen=True, kw_only=True):
         fault = await _fault(host, self.path)
         if fault == "blind":
             raise TaskError(f"{self.path} cannot be looked at")
-        if fault == "break looking":
+        if fault == "break observe":
             raise KeyError(self.path)
         written = await host.read(self.path)
         seen: State | None = None if written is None else decode(written)
         return seen
+
+    @classmethod
+    async def known_as(cls, host: Host, seen: Sequence[tuple[Any, Any]]) -> Sequence[str]:
+        for cell, _ in seen:
+            await _break(host, cell.path, "known_as")
+        return [cell.path for cell, _ in seen]
+
+    async def preview_check(self, host: Host, actual: State | None, change: Diff) -> None:
+        await _break(host, self.path, "preview_check")
+
+    async def rehearsal(self, host: Host, change: Diff) -> tuple[Request, ...]:
+        await _break(host, self.path, "rehearsal")
+        return (Request("write", {"path": self.path}),)
+
+    async def text_diff(self, host: Host, change: Diff) -> Mapping[str, str]:
+        await _break(host, self.path, "text_diff")
+        return {}
 
     async def apply(self, host: Host, change: Diff) -> None:
         fault = await _fault(host, self.path)
@@ -115,6 +135,7 @@ class Poke(Action, frozen=True, kw_only=True):
         return Touches((self.path + ".log",))
 
     async def run(self, host: Host) -> dict[str, Value]:
+        await _break(host, self.path, "run")
         if await _fault(host, self.path) == "fail":
             raise TaskError(f"{self.path} was told to fail")
         await _log(host, self.path, self.word)
@@ -138,6 +159,11 @@ class Glance(Query, frozen=True, kw_only=True):
 
 async def _fault(host: Host, path: str) -> str | None:
     return await host.read(f"{path}.fault")
+
+
+async def _break(host: Host, path: str, method: str) -> None:
+    if await _fault(host, path) == f"break {method}":
+        raise KeyError(path)
 
 
 async def _log(host: Host, path: str, line: str) -> None:
