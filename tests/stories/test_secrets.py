@@ -193,6 +193,7 @@ PASSED_ON = """
     local secret = values.secret
     stack.set_output("pw", secret, {sensitive = true})
     stack.set_output("url", "http://ana:" .. secret .. "@example.org")
+    stack.set_output("users", {[secret] = "ana"})
     exec.run("echo " .. secret .. " >/dev/null")
     exec.run({argv = {"true", secret}, creates = "/" .. secret})
     pcall(exec.run, "exit 3 # " .. secret)

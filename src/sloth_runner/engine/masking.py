@@ -55,7 +55,7 @@ class Mask:
         if isinstance(value, str):
             return self._pattern.sub(SENSITIVE, value)
         if isinstance(value, dict):
-            return {key: self.value(item) for key, item in value.items()}
+            return {self.value(key): self.value(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
             return type(value)(self.value(item) for item in value)
         if isinstance(value, ChangeItem):
