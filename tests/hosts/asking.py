@@ -18,8 +18,6 @@ NOBODY = 65534
 MALLORY = 4242
 """A user number that no account has."""
 
-as_root = pytest.mark.root
-
 
 def ask(host: Host, verb: str, **arguments: Any) -> Any:
     """Returns the answer to one request."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hosts.asking import MALLORY, NOBODY, as_root, ask, leftovers, names_in, refusal
+from hosts.asking import MALLORY, NOBODY, ask, leftovers, names_in, refusal
 from sloth_runner.core.host import Host
 
 
@@ -123,7 +123,7 @@ def test_a_link_that_was_there_before_is_not_gone_through(host: Host, tmp_path: 
     assert not (dest / "f").is_symlink()
 
 
-@as_root
+@pytest.mark.root
 def test_members_lose_special_bits_and_belong_to_whom_is_asked(host: Host, tmp_path: Path) -> None:
     archive = tar(
         tmp_path / "a.tar",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hosts.asking import NOBODY, as_root, names_in, run
+from hosts.asking import NOBODY, names_in, run
 from sloth_runner.core.errors import HostError, TaskTimedOut
 from sloth_runner.core.host import Command, Host, StartedCommand
 from sloth_runner.core.values import raw, text
@@ -117,7 +117,7 @@ def test_the_environment_is_ours_with_what_is_given(
     assert run(host, "pwd", cwd=str(tmp_path)).stdout == f"{tmp_path}\n"
 
 
-@as_root
+@pytest.mark.root
 def test_another_account_gets_its_own_clean_environment(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hosts.asking import as_root, ask, let_everybody_in, names_in, python_as_nobody, refusal
+from hosts.asking import ask, let_everybody_in, names_in, python_as_nobody, refusal
 from sloth_runner.core.host import Host, Request
 from sloth_runner.core.values import raw, text
 
@@ -161,7 +161,7 @@ def test_a_cancelled_batch_is_over_when_it_says_so(host: Host, tmp_path: Path) -
     assert names_in(tmp_path) == ["0"]
 
 
-@as_root
+@pytest.mark.root
 def test_without_rights_the_error_names_the_path_and_the_account(tmp_path: Path) -> None:
     let_everybody_in(tmp_path)
     (tmp_path / "secret").write_text("x")
@@ -188,7 +188,7 @@ def test_accounts_are_what_the_files_say(host: Host) -> None:
     assert accounts["groups"]["root"] == {"gid": 0, "members": []}
 
 
-@as_root
+@pytest.mark.root
 def test_accounts_never_hold_a_password_field(host: Host) -> None:
     fields = [line.split(":")[1] for line in Path("/etc/shadow").read_text().splitlines()]
     secrets = {field.lstrip("!") for field in fields} - {"", "*", "x"}

@@ -10,7 +10,6 @@ import pytest
 from hosts.asking import (
     MALLORY,
     NOBODY,
-    as_root,
     ask,
     leftovers,
     let_everybody_in,
@@ -96,7 +95,7 @@ def test_a_parent_that_everybody_may_write_is_refused_by_name(
         assert (shared / "f").exists() or (shared / "f").is_symlink()
 
 
-@as_root
+@pytest.mark.root
 def test_a_directory_of_somebody_in_a_sticky_one_may_be_a_trap(host: Host, tmp_path: Path) -> None:
     tmp_path.chmod(0o1777)
     trap = tmp_path / "app"
@@ -118,7 +117,7 @@ def test_a_directory_of_somebody_in_a_sticky_one_may_be_a_trap(host: Host, tmp_p
     assert (file.read_text(), file.stat().st_uid) == ("mine", 0)
 
 
-@as_root
+@pytest.mark.root
 def test_a_home_can_be_written_for_its_owner(host: Host, tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
@@ -131,7 +130,7 @@ def test_a_home_can_be_written_for_its_owner(host: Host, tmp_path: Path) -> None
     assert (home / "of-root").stat().st_uid == 0
 
 
-@as_root
+@pytest.mark.root
 @pytest.mark.parametrize(
     ("verb", "more"),
     [
@@ -166,7 +165,7 @@ def test_a_link_in_a_home_does_not_lead_out_of_it(
     assert names_in(secret.parent) == ["passwd"]
 
 
-@as_root
+@pytest.mark.root
 def test_a_link_of_roots_that_a_user_could_replace_does_not_lead_out_either(
     host: Host, secret: Path
 ) -> None:
@@ -184,7 +183,7 @@ def test_a_link_of_roots_that_a_user_could_replace_does_not_lead_out_either(
     assert (secret.parent / "f").exists()
 
 
-@as_root
+@pytest.mark.root
 def test_a_users_link_within_the_users_own_directories_is_fine(host: Host, tmp_path: Path) -> None:
     (tmp_path / "srv/releases/7").mkdir(parents=True)
     (tmp_path / "srv/current").symlink_to("releases/7")
@@ -194,7 +193,7 @@ def test_a_users_link_within_the_users_own_directories_is_fine(host: Host, tmp_p
     assert (tmp_path / "srv/releases/7/config").read_text() == "x"
 
 
-@as_root
+@pytest.mark.root
 def test_a_hard_link_in_a_home_does_not_give_away_a_file(host: Host, secret: Path) -> None:
     home = secret.parent.parent / "home"
     home.mkdir()
@@ -214,7 +213,7 @@ def test_a_hard_link_in_a_home_does_not_give_away_a_file(host: Host, secret: Pat
     assert secret.read_text() == "precious"
 
 
-@as_root
+@pytest.mark.root
 def test_an_ordinary_account_writes_in_its_own_directories(tmp_path: Path) -> None:
     let_everybody_in(tmp_path)
     home = tmp_path / "home"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hosts.asking import MALLORY, NOBODY, as_root, ask, leftovers, names_in, refusal
+from hosts.asking import MALLORY, NOBODY, ask, leftovers, names_in, refusal
 from sloth_runner.core.errors import HostError
 from sloth_runner.core.host import Host
 
@@ -102,7 +102,7 @@ def test_attributes_touch_only_what_differs(host: Host, tmp_path: Path) -> None:
     )
 
 
-@as_root
+@pytest.mark.root
 def test_attributes_of_a_tree_stay_within_it(host: Host, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -130,7 +130,7 @@ def test_attributes_of_a_tree_stay_within_it(host: Host, tmp_path: Path) -> None
     assert ask(host, "attributes_tree", path=str(tree), **arguments) == {"changed": 0}
 
 
-@as_root
+@pytest.mark.root
 def test_what_one_account_owns_of_a_tree_goes_to_another(host: Host, tmp_path: Path) -> None:
     outside, tree = tmp_path / "outside", tmp_path / "tree"
     outside.write_text("x")
@@ -160,7 +160,7 @@ def test_what_one_account_owns_of_a_tree_goes_to_another(host: Host, tmp_path: P
     assert (owners()["spared"], owners()["f"]) == (4802, 4801)
 
 
-@as_root
+@pytest.mark.root
 def test_owners_of_a_link_itself_can_be_set(host: Host, tmp_path: Path) -> None:
     (tmp_path / "f").write_text("x")
     (tmp_path / "link").symlink_to("f")
@@ -200,7 +200,7 @@ def test_fetch_of_nothing_of_a_link_or_of_too_much_leaves_nothing(
     assert names_in(tmp_path) == ["d", "f", "link"]
 
 
-@as_root
+@pytest.mark.root
 def test_a_fetched_tree_can_be_put_back_as_it_was(host: Host, tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     (tree / "sub/empty").mkdir(parents=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hosts.asking import MALLORY, NOBODY, as_root, ask, leftovers, names_in, python, refusal
+from hosts.asking import MALLORY, NOBODY, ask, leftovers, names_in, python, refusal
 from sloth_runner.core.errors import HostError, ValidationRejected
 from sloth_runner.core.host import Host
 from sloth_runner.core.values import text
@@ -53,7 +53,7 @@ def test_unset_attributes_are_kept_and_set_ones_taken(host: Host, tmp_path: Path
     assert mode_of(file) == 0o4755
 
 
-@as_root
+@pytest.mark.root
 def test_owners_are_taken_by_name_and_by_number(host: Host, tmp_path: Path) -> None:
     file = tmp_path / "f"
     ask(host, "write", path=str(file), data="x", owner="nobody", group=str(MALLORY), mode="6755")
@@ -187,7 +187,7 @@ def test_extended_attributes_stay_with_the_file(host: Host, tmp_path: Path) -> N
     assert os.getxattr(answer["backup"], "user.note") == b"kept"
 
 
-@as_root
+@pytest.mark.root
 def test_capabilities_of_the_old_content_are_not_given_to_the_new(
     host: Host, tmp_path: Path
 ) -> None:
@@ -226,7 +226,7 @@ def test_in_place_keeps_the_inode(host: Host, tmp_path: Path) -> None:
     )
 
 
-@as_root
+@pytest.mark.root
 @pytest.mark.needs("mount")
 def test_a_bind_mount_is_refused_until_in_place_is_asked_for(host: Host, tmp_path: Path) -> None:
     file, other = tmp_path / "f", tmp_path / "other"
@@ -252,7 +252,7 @@ def test_a_bind_mount_is_refused_until_in_place_is_asked_for(host: Host, tmp_pat
     assert file.read_text() == "under"
 
 
-@as_root
+@pytest.mark.root
 @pytest.mark.needs("chattr")
 def test_an_immutable_file_is_a_clear_error(host: Host, tmp_path: Path) -> None:
     file = tmp_path / "f"

@@ -368,13 +368,25 @@ def test_a_disk_that_is_full_is_an_error_and_never_the_end_of_the_process(
             assert done.returncode == 0 or b"full" in done.stderr or b"disk" in done.stderr
 
 
+@pytest.mark.root
+def test_what_a_disk_has_left_for_root_alone_serves_root(tmp_path: Path) -> None:
+    with small_blocks(tmp_path, reserved=50) as disk:
+        fill(disk, 0)
+        assert os.statvfs(disk).f_bavail == 0
+        done = set_key(disk / "stacks.db", 100)
+        assert done.returncode == 0, done
+
+
 @contextmanager
-def small_blocks(folder: Path) -> Iterator[Path]:
-    """A file system of 2 MiB whose blocks are smaller than a page of memory."""
+def small_blocks(folder: Path, reserved: int = 0) -> Iterator[Path]:
+    """A file system of 2 MiB whose blocks are smaller than a page of memory.
+
+    So many percent of it are for root only.
+    """
     image, disk = folder / "image", folder / "disk"
     disk.mkdir()
     image.write_bytes(bytes(2 * 1024 * 1024))
-    subprocess.run(["mkfs.ext4", "-q", "-b", "1024", "-m", "0", image], check=True)
+    subprocess.run(["mkfs.ext4", "-q", "-b", "1024", "-m", str(reserved), image], check=True)
     if subprocess.run(["mount", "-o", "loop", image, disk], capture_output=True).returncode:
         pytest.skip("nothing can be mounted here")
     try:

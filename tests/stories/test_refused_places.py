@@ -8,8 +8,6 @@ import pytest
 from resources.bench import snapshot
 from stories.story import Story
 
-as_root = pytest.mark.root
-
 
 def refused_alike(story: Story, lua: str, why: str) -> None:
     before = snapshot(story.here)
@@ -66,7 +64,7 @@ def pack(place: Path) -> None:
         'directory({path = HERE .. "/group", recurse = true, file_mode = "0600"})',
     ],
 )
-@as_root
+@pytest.mark.root
 def test_a_file_that_others_may_have_linked_there_is_refused_in_the_plan(
     story: Story, line: str
 ) -> None:
@@ -80,7 +78,7 @@ def test_a_file_that_others_may_have_linked_there_is_refused_in_the_plan(
     refused_alike(story, f"file_ops.{line}", f"{shared}/f has 2 names")
 
 
-@as_root
+@pytest.mark.root
 def test_a_link_that_others_may_have_laid_is_refused_in_the_plan(story: Story) -> None:
     (story.here / "home").mkdir()
     (story.here / "home/link").symlink_to("/etc")
@@ -107,7 +105,7 @@ def test_what_is_put_right_before_is_not_refused(story: Story, before: str) -> N
     assert story.run().code == 0
 
 
-@as_root
+@pytest.mark.root
 def test_an_account_that_is_to_be_made_is_no_reason_to_refuse(story: Story) -> None:
     lua = 'file_ops.content({path = HERE .. "/f", content = "x", owner = "no-such-user"})'
     assert story.plan(lua).code == 0

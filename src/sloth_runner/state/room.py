@@ -25,7 +25,8 @@ def check_room(path: str) -> None:
     if _allocated(f"{path}-shm") >= REGION:
         return
     found = os.statvfs(Path(path).parent)
-    if found.f_bavail * found.f_frsize < _OPENING:
+    free = found.f_bavail if os.geteuid() else found.f_bfree  # some may be kept for root alone
+    if free * found.f_frsize < _OPENING:
         raise _full(path)
 
 
