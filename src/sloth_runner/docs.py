@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sloth_runner.core import errors, events, schema, values
+from sloth_runner.core import errors, events, forms, schema, values
 from sloth_runner.core.errors import SlothError
 from sloth_runner.core.registry import registry
 from sloth_runner.core.resource import Declared, Function, Resource
@@ -193,12 +193,12 @@ def _compared(cls: type[Resource]) -> list[str]:
 def _instances(cls: type[Resource]) -> Iterator[Resource]:
     """Yields the samples of a type, each also with every further parameter given."""
     for sample in cls.samples:
-        yield schema.build(cls, sample, function=cls.type)
+        yield forms.build(cls, sample, function=cls.type)
         for param in schema.params_of(cls).values():
             if param.name not in sample and param.kind in PLAUSIBLE:
                 with contextlib.suppress(SlothError):  # parameters that do not go together
                     more = {**sample, param.name: PLAUSIBLE[param.kind]}
-                    yield schema.build(cls, more, function=cls.type)
+                    yield forms.build(cls, more, function=cls.type)
 
 
 def _parameters(

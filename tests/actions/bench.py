@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from sloth_runner.core import schema
+from sloth_runner.core import forms
 from sloth_runner.core.registry import registry
 from sloth_runner.core.resource import Action
 from sloth_runner.core.values import Value
@@ -14,7 +14,7 @@ from sloth_runner.hosts.local import LocalHost
 def action(function: str, **given: Value) -> Any:
     """Returns the action that a call of a Lua function with these parameters makes."""
     cls, how = registry().functions[function]
-    return schema.build(
+    return forms.build(
         cls,
         given,
         function=function,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from sloth_runner.core import schema, values
+from sloth_runner.core import forms, schema, values
 from sloth_runner.core.errors import Location, ParamError
 from sloth_runner.core.schema import Account, Content, Doc, Mode, Path, Seconds
 
@@ -32,7 +32,7 @@ class Thing(Struct, frozen=True, kw_only=True):
 
 
 def build(given: dict[str, Any], **rest: Any) -> Any:
-    return schema.build(Thing, {"path": "/x", **given}, function="file_ops.thing", **rest)
+    return forms.build(Thing, {"path": "/x", **given}, function="file_ops.thing", **rest)
 
 
 def refusal(given: dict[str, Any], **rest: Any) -> ParamError:
@@ -125,7 +125,7 @@ def test_all_problems_are_told_at_once_at_the_line_of_the_call() -> None:
 
 def test_a_required_parameter_is_asked_for_by_its_written_name() -> None:
     with pytest.raises(ParamError, match="parameter 'dest' is required"):
-        schema.build(Thing, {}, function="file_ops.copy", rename={"dest": "path"})
+        forms.build(Thing, {}, function="file_ops.copy", rename={"dest": "path"})
 
 
 def test_a_rule_across_parameters_names_the_function_and_the_line() -> None:
@@ -136,12 +136,12 @@ def test_a_rule_across_parameters_names_the_function_and_the_line() -> None:
 
 
 def test_a_renamed_parameter_has_its_written_name_only() -> None:
-    built = schema.build(
+    built = forms.build(
         Thing, {"dest": "/y"}, function="f", rename={"dest": "path"}, preset={"state": "present"}
     )
     assert built.path == "/y"
     with pytest.raises(ParamError, match="unknown parameter 'path'"):
-        schema.build(Thing, {"path": "/y"}, function="f", rename={"dest": "path"})
+        forms.build(Thing, {"path": "/y"}, function="f", rename={"dest": "path"})
 
 
 def test_what_a_function_decides_itself_cannot_be_written() -> None:

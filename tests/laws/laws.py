@@ -24,7 +24,7 @@ from typing import Any
 
 from laws.disturb import disturbances
 from resources.bench import Bench, bench, snapshot
-from sloth_runner.core import schema, values
+from sloth_runner.core import forms, schema, values
 from sloth_runner.core.errors import HostError, Refused
 from sloth_runner.core.host import LOOKING, ActingHost, Command, CommandResult, Request
 from sloth_runner.core.registry import registry
@@ -62,7 +62,7 @@ class Case:
         site: str,
     ) -> None:
         given = _placed(sample, place, site)
-        self.resource: Resource = schema.build(cls, given, function=cls.type)
+        self.resource: Resource = forms.build(cls, given, function=cls.type)
         self.local = local
         self._place = place
         self._first: Origin | None = None
@@ -109,7 +109,7 @@ class Case:
         for name, value in kept.items():
             if isinstance(value, dict) and "$content" in value:
                 kept[name] = schema.Content(**value["$content"])
-        rebuilt: Resource = schema.build(type(self.resource), kept, function=self.resource.type)
+        rebuilt: Resource = forms.build(type(self.resource), kept, function=self.resource.type)
         return rebuilt
 
 

@@ -11,7 +11,7 @@ from machines.machine import CHECKOUT, Machine
 SCRIPT = """
 import json, pathlib, sys, tempfile
 from resources.bench import bench
-from sloth_runner.core import registry, schema
+from sloth_runner.core import registry, forms
 from sloth_runner.core.errors import SlothError
 
 mode, function, given = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
@@ -19,7 +19,7 @@ said = {}
 with tempfile.TemporaryDirectory() as saved, bench(pathlib.Path(saved)) as local:
     try:
         cls, how = registry.registry().functions[function]
-        resource = schema.build(
+        resource = forms.build(
             cls, given, function=function, preset=how.preset, rename=how.rename, accepts=how.accepts
         )
         said["before"] = local.observe(resource)

@@ -12,7 +12,8 @@ import pytest
 
 from resources.bench import GROUP, USER, Bench, snapshot
 from sloth_runner.core.errors import HostError, ParamError, Refused
-from sloth_runner.core.schema import Content, build
+from sloth_runner.core.forms import build
+from sloth_runner.core.schema import Content
 from sloth_runner.resources.archive import Archive
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from resources.bench import GROUP, USER, Bench, snapshot
 from sloth_runner.core.errors import ParamError, Refused
-from sloth_runner.core.schema import build
+from sloth_runner.core.forms import build
 from sloth_runner.resources.directory import Directory
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from resources.bench import Bench, snapshot
 from sloth_runner.core.errors import HostError, ParamError, Refused
-from sloth_runner.core.schema import build
+from sloth_runner.core.forms import build
 from sloth_runner.resources.download import Download
 
 BODY = b"tool \xff\0\n"

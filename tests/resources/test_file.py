@@ -9,9 +9,10 @@ import pytest
 
 from resources.bench import Bench, snapshot
 from sloth_runner.core.errors import HostError, ParamError, Refused, SlothError
+from sloth_runner.core.forms import build
 from sloth_runner.core.host import ReadOnlyHost
 from sloth_runner.core.registry import registry
-from sloth_runner.core.schema import Content, build
+from sloth_runner.core.schema import Content
 from sloth_runner.core.values import sha256
 from sloth_runner.resources.file import File
 

@@ -8,7 +8,7 @@ import pytest
 
 from machines.machine import Machine
 from resources.inside import converge, inside, refusal
-from sloth_runner.core import schema
+from sloth_runner.core import forms
 from sloth_runner.core.errors import ParamError
 from sloth_runner.resources.group import Group
 
@@ -23,7 +23,7 @@ def host(machine_image: Path) -> Iterator[Machine]:
 @pytest.mark.parametrize("given", [{"name": "-x"}, {"name": "a,b"}, {"name": "x", "gid": -1}])
 def test_what_cannot_be_a_group_is_refused(given: dict[str, Any]) -> None:
     with pytest.raises(ParamError):
-        schema.build(Group, given, function="group.create")
+        forms.build(Group, given, function="group.create")
 
 
 def test_a_group_is_made_once(host: Machine) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from resources.bench import Bench, snapshot
 from sloth_runner.core.errors import ParamError, Refused
-from sloth_runner.core.schema import build
+from sloth_runner.core.forms import build
 from sloth_runner.resources.line import Line
 
 

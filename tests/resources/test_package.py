@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from resources.bench import Bench
-from sloth_runner.core import schema
+from sloth_runner.core import forms
 from sloth_runner.core.errors import ParamError
 from sloth_runner.resources.hold import Hold
 from sloth_runner.resources.package import Package
@@ -15,7 +15,7 @@ debian = pytest.mark.needs("dpkg-query")
 
 
 def package(**given: Any) -> Package:
-    made = schema.build(Package, given, function="pkg.install")
+    made = forms.build(Package, given, function="pkg.install")
     assert isinstance(made, Package)
     return made
 
@@ -74,7 +74,7 @@ def test_a_version_in_the_name_is_answered_with_how_to_write_it() -> None:
 
 def test_a_name_of_a_hold_is_checked_too() -> None:
     with pytest.raises(ParamError):
-        schema.build(Hold, {"name": "nginx-"}, function="pkg.hold")
+        forms.build(Hold, {"name": "nginx-"}, function="pkg.hold")
 
 
 @debian

@@ -14,11 +14,11 @@ from machines.machine import CHECKOUT, Machine
 SCRIPT = """
 import json, pathlib, sys, tempfile
 from resources.bench import bench
-from sloth_runner.core import registry, schema
+from sloth_runner.core import registry, forms
 
 function, given = sys.argv[1], json.loads(sys.argv[2])
 cls, how = registry.registry().functions[function]
-resource = schema.build(cls, given, function=function, preset=how.preset)
+resource = forms.build(cls, given, function=function, preset=how.preset)
 with tempfile.TemporaryDirectory() as saved, bench(pathlib.Path(saved)) as local:
     origin = local.converge(resource)
     print(json.dumps(local.observe(resource)))

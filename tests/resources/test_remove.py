@@ -10,7 +10,7 @@ import pytest
 
 from resources.bench import Bench, snapshot
 from sloth_runner.core.errors import ParamError, Refused
-from sloth_runner.core.schema import build
+from sloth_runner.core.forms import build
 from sloth_runner.resources.remove import Absence
 
 

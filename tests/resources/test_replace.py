@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from resources.bench import Bench
 from sloth_runner.core.errors import ParamError, Refused
-from sloth_runner.core.schema import build
+from sloth_runner.core.forms import build
 from sloth_runner.resources.replace import Replace
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sloth_runner.core import schema
+from sloth_runner.core import forms
 from sloth_runner.core.errors import ParamError
 from sloth_runner.resources import _sources
 from sloth_runner.resources.repository import Repository
@@ -19,7 +19,7 @@ ARMORED = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmQ==\n-----END PGP PUBLIC KEY
 def repository(**changes: Any) -> Repository:
     given_params = {"name": "own", **SOURCE, **changes}
     params = {key: value for key, value in given_params.items() if value is not None}
-    made = schema.build(Repository, params, function="pkg.repository")
+    made = forms.build(Repository, params, function="pkg.repository")
     assert isinstance(made, Repository)
     return made
 

@@ -8,7 +8,7 @@ import pytest
 
 from machines.machine import Machine
 from resources.inside import ENVIRONMENT, argv, converge, inside, refusal
-from sloth_runner.core import schema
+from sloth_runner.core import forms
 from sloth_runner.core.errors import ParamError, Refused
 from sloth_runner.resources import _systemd
 from sloth_runner.resources.service import Service
@@ -91,7 +91,7 @@ NAP = "[Service]\nExecStart=/bin/sleep infinity\n[Install]\nWantedBy=multi-user.
 
 def service(**given: Any) -> Service:
     """Returns what ``systemd.ensure`` declares."""
-    built: Service = schema.build(Service, {"name": "nginx", **given}, function="systemd.ensure")
+    built: Service = forms.build(Service, {"name": "nginx", **given}, function="systemd.ensure")
     return built
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from machines.machine import Machine
 from resources.inside import converge, inside, refusal
-from sloth_runner.core import schema
+from sloth_runner.core import forms
 from sloth_runner.core.errors import ParamError
 from sloth_runner.resources.unit import UnitFile
 
@@ -18,7 +18,7 @@ NAP = "[Service]\nExecStart=/bin/sleep infinity\n[Install]\nWantedBy=multi-user.
 
 def unit(**given: Any) -> UnitFile:
     """Returns what ``systemd.unit`` declares."""
-    built: UnitFile = schema.build(UnitFile, given, function="systemd.unit")
+    built: UnitFile = forms.build(UnitFile, given, function="systemd.unit")
     return built
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from machines.machine import Machine
 from resources.inside import converge, inside, refusal
-from sloth_runner.core import schema
+from sloth_runner.core import forms
 from sloth_runner.core.errors import ParamError
 from sloth_runner.resources._accounts import parse_shadow, secret_state
 from sloth_runner.resources.user import User
@@ -19,7 +19,7 @@ OTHER_HASH = "$y$j9T$F5Jx5fExrKuPp53xLKQ..1$X3DX6M94c7o.9agCG9G317fhZg9SqC.5i5rd
 
 def user(**given: Any) -> User:
     """Returns the user that a call with these fields declares."""
-    built: User = schema.build(User, {"name": "ada", **given}, function="user")
+    built: User = forms.build(User, {"name": "ada", **given}, function="user")
     return built
 
 

@@ -14,15 +14,13 @@ from msgspec import Struct, field
 
 from sloth_runner.cli import loop
 from sloth_runner.cli.asking import Interruption, asked
-from sloth_runner.cli.counts import COUNT
-from sloth_runner.cli.durations import DURATION
 from sloth_runner.cli.failing import report
 from sloth_runner.cli.pages import Pages
 from sloth_runner.cli.records import meant, no_stack, record_if_any
 from sloth_runner.cli.settings import Settings
 from sloth_runner.cli.view import Lasting, View, view_of
 from sloth_runner.core.errors import Cancelled, SlothError, TimedOut, UsageError
-from sloth_runner.core.events import Diagnostic, Event, StreamStart, Summary, Warned
+from sloth_runner.core.events import Diagnostic, Event, Summary, Warned
 from sloth_runner.core.values import Value
 from sloth_runner.engine.diagnostics import diagnose
 from sloth_runner.engine.interrupts import Interrupts
@@ -37,80 +35,6 @@ _HELP = (
     " n  change nothing (Enter does the same)\n"
     " d  show the plan with every line of every text change"
 )
-
-
-def options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the options that ``run`` and ``plan`` have in common."""
-    for option in reversed(
-        (
-            click.option("-f", "--file", "file", metavar="FILE", help="The workflow of a STACK."),
-            click.option(
-                "--values",
-                "values_files",
-                multiple=True,
-                metavar="FILE",
-                help="Values for the workflow, YAML or JSON.",
-            ),
-            click.option(
-                "--set",
-                "settings_",
-                multiple=True,
-                metavar="KEY=VALUE",
-                help="One value for the workflow, as text.",
-            ),
-            click.option("--task", "tasks", multiple=True, metavar="NAME", help="Only this task."),
-            click.option("--tags", metavar="A,B", help="Only tasks with one of these tags."),
-            click.option("--host", "hosts", multiple=True, metavar="NAME", help="Only this host."),
-            click.option("--inventory", metavar="FILE", help="Where hosts are described."),
-            click.option(
-                "--parallel",
-                type=COUNT,
-                default=8,
-                show_default=True,
-                help="Tasks at the same time.",
-            ),
-            click.option("--timeout", type=DURATION, help="Give up after that long."),
-            click.option(
-                "--max-age",
-                type=DURATION,
-                default=5.0,
-                help="How old an observation may be (5s).",
-            ),
-            click.option("--rehash", is_flag=True, help="Read every file again."),
-            click.option(
-                "--max-preimage",
-                type=SIZE,
-                default="64M",
-                show_default=True,
-                help="Largest file that is kept for undo.",
-            ),
-            click.option(
-                "--detailed-exitcode", is_flag=True, help="Exit 3 when there are changes."
-            ),
-        )
-    ):
-        function = option(function)
-    return function
-
-
-class Size(click.ParamType[int]):
-    """Converts "64M" to bytes."""
-
-    name = "size"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int:
-        """Returns the bytes that ``value`` stands for."""
-        text = str(value).strip().upper().removesuffix("B").removesuffix("I")
-        number, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS else (text, "")
-        if not number.isdigit():
-            self.fail(f"{value!r} is not a size such as 64M", param, ctx)
-        return int(number) * _UNITS.get(unit, 1)
-
-
-_UNITS = {"K": 1024, "M": 1024**2, "G": 1024**3}
-SIZE = Size()
 
 
 class Target(Struct, frozen=True, kw_only=True):
@@ -410,6 +334,3 @@ def _carry_out_json(
         view(diagnose(error))
         view(Summary(msg=str(error), level="error", exit=error.exit_code, result="failed"))
         return error.exit_code
-
-
-__all__ = ["Carried", "StreamStart", "Target", "carry_out", "options", "spec_of", "target"]

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from msgspec import Struct, field
 
 from sloth_runner.core import diff as differ
-from sloth_runner.core import schema
+from sloth_runner.core import forms, schema
 from sloth_runner.core.diff import Diff
 from sloth_runner.core.errors import SlothError
 from sloth_runner.core.host import Host, Request
@@ -44,9 +44,9 @@ class Function(Struct, frozen=True, kw_only=True):
     by_path: bool = False
     beside: tuple[str, ...] = ()
 
-    def form(self, cls: type) -> schema.Form:
+    def form(self, cls: type) -> forms.Form:
         """Returns how a call of it that makes a ``cls`` is written and read."""
-        return schema.form(cls, preset=self.preset, rename=self.rename, accepts=self.accepts)
+        return forms.form(cls, preset=self.preset, rename=self.rename, accepts=self.accepts)
 
 
 class Touches(Struct, frozen=True):

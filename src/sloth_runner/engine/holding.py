@@ -83,6 +83,29 @@ async def begin(
     return run
 
 
+def ending(
+    stack: Stack,
+    run: Run,
+    result: str,
+    counts: Mapping[str, int],
+    *,
+    status: StackStatus | None = None,
+    workflow: str | None = None,
+) -> Callable[[Store], None]:
+    """Returns what records how a run ended, and gives the stack back.
+
+    ``status`` and ``workflow`` are what the stack has from then on; None: what it had.
+    """
+
+    def end(store: Store) -> None:
+        store.finish_run(run.id, result=result, counts=dict(counts))
+        if status is not None or workflow is not None:
+            store.update_stack(stack.id, status=status, workflow=workflow)
+        store.clear_holder(stack.id, run.id)
+
+    return end
+
+
 async def running(journal: Journal, stack: Stack) -> str | None:
     """Returns in words which live run holds a stack, None where none does."""
     holder = await journal.read(lambda store: store.holder(stack.id))
@@ -135,9 +158,4 @@ async def held(
             result = ended_by(error)
             raise
         finally:
-
-            def end(store: Store) -> None:
-                store.finish_run(run.id, result=result, counts=dict(counts))
-                store.clear_holder(stack.id, run.id)
-
-            await journal.do(end)
+            await journal.do(ending(stack, run, result, counts))

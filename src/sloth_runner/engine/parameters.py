@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from sloth_runner.core import schema
+from sloth_runner.core import forms, schema
 from sloth_runner.core.errors import ParamError, TaskError
 from sloth_runner.core.host import FileStat, Host
 from sloth_runner.core.registry import Registry
@@ -77,7 +77,7 @@ class Parameters:
         self._sources = sources
         self._render = render
         self._folder = folder
-        self._forms: dict[str, schema.Form] = {}
+        self._forms: dict[str, forms.Form] = {}
 
     async def read(self, arguments: Sequence[Value], caller: Caller) -> Asked | None:
         """Returns what a call declares; None where its function declares nothing.

@@ -32,7 +32,7 @@ from sloth_runner.engine.overlay import Overlay
 from sloth_runner.engine.plan import Plan
 from sloth_runner.engine.prediction import Prediction
 from sloth_runner.engine.preimages import Preimages
-from sloth_runner.engine.recorder import Recorder, Written
+from sloth_runner.engine.recorder import Recorder
 from sloth_runner.engine.seal import change_data, redacted_state
 from sloth_runner.engine.stopping import Ends, Stop
 from sloth_runner.engine.work import (
@@ -47,6 +47,7 @@ from sloth_runner.engine.work import (
     told,
     without_host,
 )
+from sloth_runner.engine.written import Written
 
 Beside = Callable[[str, Touches], contextlib.AbstractAsyncContextManager[None]]
 """Holds while something is changed of a host, and hears what that may touch."""

@@ -20,7 +20,7 @@ from sloth_runner.engine.observations import Observations, Seen
 from sloth_runner.engine.overlay import Overlay
 from sloth_runner.engine.plan import Plan, Planned
 from sloth_runner.engine.preimages import Preimages
-from sloth_runner.engine.recorder import Recorder, same_wish
+from sloth_runner.engine.recorder import Recorder
 from sloth_runner.engine.seal import change_data, redacted_state
 from sloth_runner.engine.work import (
     Work,
@@ -30,6 +30,7 @@ from sloth_runner.engine.work import (
     owed,
     told,
 )
+from sloth_runner.engine.written import same_wish
 
 
 class Prediction:

@@ -7,7 +7,7 @@ are published only after the commit that stored them.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from msgspec import Struct, structs
+from msgspec import structs
 
 from sloth_runner.core import events, values
 from sloth_runner.core.address import Address
@@ -17,18 +17,18 @@ from sloth_runner.core.record import (
     Carry,
     CommandRecord,
     Operation,
-    Provenance,
     ResourceRow,
     ResourceState,
     Run,
     Stack,
     now,
 )
-from sloth_runner.core.resource import Origin, Resource
+from sloth_runner.core.resource import Resource
 from sloth_runner.core.values import State, Value
 from sloth_runner.engine.bus import Bus
 from sloth_runner.engine.context import Caller
 from sloth_runner.engine.seal import BASE, Seal, change_data
+from sloth_runner.engine.written import Written, kept_row, same_wish
 from sloth_runner.state.ids import new_id
 from sloth_runner.state.journal import Journal
 from sloth_runner.state.store import Store
@@ -40,18 +40,6 @@ KEY = "key"
 
 BATCH = 5_000
 """Unchanged resources that are recorded together at the most."""
-
-
-class Written(Struct, frozen=True, kw_only=True):
-    """What is written of one resource: the parts of its row that the pipeline knows."""
-
-    address: Address
-    resource: Resource
-    caller: Caller
-    before: State | None
-    after: State | None
-    sensitive: frozenset[str]
-    origin: Origin
 
 
 class Recorder:
@@ -139,7 +127,7 @@ class Recorder:
                 attempt=written.caller.attempt,
                 ordinal=self.ordinal(written.address),
                 registered=False,
-                row=_plain_row(row),
+                row=kept_row(row),
                 previous=previous,
                 diff=change_data(changes),
                 location=written.caller.place,
@@ -340,7 +328,7 @@ class Recorder:
         old = self.row(written.address)
         resource, moment = written.resource, now()
         desired = self.seal.state(resource.desired(), written.sensitive)
-        provenance, origin = self._provenance(old, written, previous)
+        provenance, origin = written.provenance(old, previous)
         done = state in ("applied", "orphaned")
         return ResourceRow(
             address=written.address,
@@ -378,32 +366,3 @@ class Recorder:
         if base is not None and base != resource:
             params[BASE] = self.seal.params(base, sensitive)
         return params
-
-    def _provenance(
-        self,
-        old: ResourceRow | None,
-        written: Written,
-        previous: Mapping[str, Value] | None,
-    ) -> tuple[Provenance, Mapping[str, Value] | None]:
-        """Decides once, when a row begins, whether the thing was there before us."""
-        changed = bool(written.resource.diff(written.before))
-        if old is not None and not (old.provenance == "adopted" and changed):
-            return old.provenance, old.origin
-        if old is None and written.before is None and written.resource.desired() is not None:
-            return "created", None
-        if not changed:
-            return "adopted", None
-        return "modified", previous
-
-
-def same_wish(row: ResourceRow, resource: Resource) -> bool:
-    """Whether ``resource`` is to exist, or to be absent, as it was when ``row`` was written."""
-    return (row.desired is None) is (resource.absent)
-
-
-def _plain_row(row: ResourceRow) -> dict[str, Value]:
-    data = structs.asdict(row)
-    data["address"] = str(row.address)
-    data["drift"] = list(row.drift)
-    data.pop("carry")
-    return data

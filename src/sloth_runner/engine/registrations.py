@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec import structs
 
-from sloth_runner.core import schema, values
+from sloth_runner.core import forms, schema, values
 from sloth_runner.core.address import Address
 from sloth_runner.core.diff import Change
 from sloth_runner.core.errors import ParamError, SlothError
@@ -260,7 +260,7 @@ def observable(
     if CONTENT in params and params[CONTENT].required:
         given.setdefault(CONTENT, "")  # of a file it is not asked unless it is registered
     try:
-        resource: Resource = schema.build(cls, given, function=address.type)
+        resource: Resource = forms.build(cls, given, function=address.type)
         resource.desired()
     except (ParamError, SlothError, TypeError):
         return None

@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from sloth_runner.core import schema, values
+from sloth_runner.core import forms, schema, values
 from sloth_runner.core.diff import Diff
 from sloth_runner.core.errors import RecordError
 from sloth_runner.core.events import SENSITIVE, ChangeItem
@@ -88,7 +88,7 @@ class Seal(Struct, frozen=True, kw_only=True):
                 f"no installed type is called {type_name!r}",
                 hint=self.types.not_loaded or "install the package that provides it",
             )
-        built: Resource = schema.own_form(cls).read(given, function=type_name)
+        built: Resource = forms.own_form(cls).read(given, function=type_name)
         return built
 
     def origin(self, origin: Origin, sensitive: frozenset[str]) -> dict[str, Value]:

@@ -5,27 +5,23 @@ import contextlib
 import posixpath
 import shlex
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from msgspec import Struct, structs
 
 import sloth_runner
 from sloth_runner.core import values
-from sloth_runner.core.errors import (
-    Cancelled,
-    SlothError,
-    TimedOut,
-)
+from sloth_runner.core.errors import Cancelled, SlothError, TimedOut
 from sloth_runner.core.events import LockWait, Orphaned, StreamStart, Summary, Warned
-from sloth_runner.core.record import Holder, Run, Stack, StackStatus, now
+from sloth_runner.core.record import Holder, Run, Stack, StackStatus
 from sloth_runner.core.registry import registry
 from sloth_runner.engine.bus import Bus, Publish
 from sloth_runner.engine.commands import wait_for_survivors
 from sloth_runner.engine.context import Counts
 from sloth_runner.engine.diagnostics import diagnose
 from sloth_runner.engine.finish import finish, orphans
-from sloth_runner.engine.holding import begin, ended_by, locked, running, who
+from sloth_runner.engine.holding import begin, ended_by, ending, locked, running, who
 from sloth_runner.engine.machines import check_hosts
 from sloth_runner.engine.moved import elsewhere, is_moved
 from sloth_runner.engine.parameters import Render
@@ -35,6 +31,7 @@ from sloth_runner.engine.recover import settle_doubts
 from sloth_runner.engine.scheduler import Ended
 from sloth_runner.engine.stopping import OnStop, Stop, abandoning, interrupting, stoppable
 from sloth_runner.engine.summary import summarise
+from sloth_runner.engine.supposed import new_run, new_stack, running_stack
 from sloth_runner.engine.workshop import LoadProgram, Settings, Tools, Workshop
 from sloth_runner.state.database import is_there
 from sloth_runner.state.journal import Journal
@@ -150,7 +147,9 @@ class Session:
     async def _preview(self, journal: Journal, stack: Stack) -> tuple[Plan, Ended, Counts]:
         plan = Plan(serial=stack.serial)
         # What the workflow asks of its stack is answered as in the run that is predicted.
-        workshop = await self._open_workshop(journal, _running(stack), _no_run(stack), preview=plan)
+        workshop = await self._open_workshop(
+            journal, running_stack(stack), new_run(stack), preview=plan
+        )
         try:
             holder = await running(journal, stack)
             if holder is None:
@@ -188,14 +187,14 @@ class Session:
             status="running",
         )
         try:
-            stack = _running(stack)
+            stack = running_stack(stack)
             self._publish_start(stack, run)
             if binding is None:
                 self._warn(stack)
             return await self._applied(journal, stack, run, binding)
         except BaseException as error:
             with contextlib.suppress(SlothError):  # the first error says more
-                await journal.do(_ending(stack, run, ended_by(error), {}))
+                await journal.do(self._ending(stack, run, ended_by(error), {}))
             raise
 
     async def _applied(
@@ -216,9 +215,23 @@ class Session:
         summary = summarise(
             counts, ended, self._seconds(), orphaned=orphans, touched=counts.touched
         )
-        end = _ending(stack, run, summary.result, counts.told, file=self.spec.file)
+        end = self._ending(stack, run, summary.result, counts.told)
         await tools.recorder.write(end, summary)
         return summary
+
+    def _ending(
+        self, stack: Stack, run: Run, result: str, counts: Mapping[str, int]
+    ) -> Callable[[Store], None]:
+        """Returns what records how a run ended, and gives the stack back."""
+        moved = result == "ok" and is_moved(stack, self.spec.file)
+        return ending(
+            stack,
+            run,
+            result,
+            counts,
+            status=_STATUS.get(result, "failed"),
+            workflow=self.spec.file if moved else None,
+        )
 
     async def _scheduled(self, workshop: Workshop) -> Ended:
         """Runs the tasks within ``--timeout``; a clean stop ends them early."""
@@ -305,20 +318,7 @@ class Session:
     async def _known_stack(self, journal: Journal) -> Stack:
         """Returns the stack, or what it would be if this run made it."""
         stack = await journal.read(lambda store: store.stack(self.stack_name))
-        if stack is not None:
-            return stack
-        moment = now()
-        return Stack(
-            id="",
-            name=self.stack_name,
-            version=sloth_runner.__version__,
-            status="new",
-            created_at=moment,
-            updated_at=moment,
-            serial=1,  # what it has when it is made, as long as nobody else has worked on it
-            lineage="",
-            workflow=self.spec.file,
-        )
+        return stack or new_stack(self.stack_name, workflow=self.spec.file)
 
     async def _own_stack(self, journal: Journal) -> Stack:
         """Returns the stack, made if there was none, with a workflow recorded."""
@@ -367,41 +367,6 @@ class Session:
 
 
 _STATUS: dict[str, StackStatus] = {"ok": "applied", "cancelled": "cancelled"}
-
-
-def _running(stack: Stack) -> Stack:
-    return structs.replace(stack, status="running")
-
-
-def _no_run(stack: Stack) -> Run:
-    return Run(
-        id="preview",
-        stack=stack.id,
-        number=0,
-        kind="run",
-        who="",
-        command="",
-        source_hash="",
-        started_at=now(),
-    )
-
-
-def _ending(
-    stack: Stack, run: Run, result: str, counts: dict[str, int], *, file: str = ""
-) -> Callable[[Store], None]:
-    """Returns what records how a run ended, of which ``file``, and gives the stack back."""
-    moved = result == "ok" and is_moved(stack, file)
-
-    def end(store: Store) -> None:
-        store.finish_run(run.id, result=result, counts=counts)
-        store.update_stack(
-            stack.id,
-            status=_STATUS.get(result, "failed"),
-            workflow=file if moved else None,
-        )
-        store.clear_holder(stack.id, run.id)
-
-    return end
 
 
 def _source_hash(path: str) -> str:

@@ -7,12 +7,12 @@ from msgspec import structs
 
 from sloth_runner.core import schema
 from sloth_runner.core.diff import Diff
-from sloth_runner.core.errors import ParamError, Refused, SlothError, TaskError
+from sloth_runner.core.errors import ParamError, Refused, SlothError
 from sloth_runner.core.host import Host
 from sloth_runner.core.resource import Checked, Function, Origin, Resource, declare
 from sloth_runner.core.schema import Account, Doc, Path
 from sloth_runner.core.values import State, Value
-from sloth_runner.resources import _accounts, _homes, _removal, _userback
+from sloth_runner.resources import _accounts, _homes, _userback, _userchecks
 from sloth_runner.resources._accounts import NO_PASSWORD, Accounts
 
 _COMMON = ("name", "uid", "group", "groups", "append", "shell", "home", "comment", "password")
@@ -133,6 +133,11 @@ class User(Resource, frozen=True, kw_only=True):
     def _reads_shadow(self) -> bool:
         return self.password is not None or self.locked is not None
 
+    @property
+    def _homeless(self) -> bool:
+        """Whether a new one gets no home."""
+        return self.create_home is False or (self.system and self.create_home is None)
+
     def refine(self, earlier: Any) -> Any:
         """Lays ``user.modify`` over ``user.create``, whichever of them comes first."""
         if {self.state, earlier.state} != {"present"}:
@@ -143,8 +148,7 @@ class User(Resource, frozen=True, kw_only=True):
 
     def unfinished(self) -> "User":
         """Wants the home that useradd(8) was to make and fill, which is not managed otherwise."""
-        homeless = self.create_home is False or (self.system and self.create_home is None)
-        if homeless or self.must_exist or self.state == "absent":
+        if self._homeless or self.must_exist or self.state == "absent":
             return self
         return structs.replace(self, create_home=True, fill_home=True)
 
@@ -229,79 +233,7 @@ class User(Resource, frozen=True, kw_only=True):
         cls, host: Host, work: Sequence[tuple[Any, State | None, Diff]]
     ) -> Sequence[Checked]:
         """Refuses what useradd(8) and its like would refuse, in the preview already."""
-        accounts = await _accounts.look(host)
-        answers: list[Checked] = []
-        for user, seen, change in work:
-            try:
-                if change.kind == "create":
-                    await user._check_new(host)
-                elif change.kind == "remove" and user.remove_home:
-                    await user._check_home(host, seen, accounts)
-                if change.kind != "remove":
-                    user._check_against(accounts)
-                answers.append(await user._aside(host, seen, change, accounts))
-            except SlothError as refusal:
-                answers.append(refusal)
-        return answers
-
-    async def _check_new(self, host: Host) -> None:
-        if await _accounts.is_foreign(host, "passwd", self.name):
-            raise Refused(
-                f"{self.name} is not in /etc/passwd of {host.name} and is known all the same, "
-                "for example from a directory service",
-                hint="manage it there, or choose another name",
-            )
-        if self.must_exist:
-            raise TaskError(
-                f"{self.name} does not exist on {host.name}", hint="user.create makes a user"
-            )
-
-    async def _check_home(self, host: Host, seen: State | None, accounts: Accounts) -> None:
-        """Raises Refused where more than the home of this user would go."""
-        stat = None if seen is None else await host.stat(seen["home"])
-        if stat is None or seen is None:
-            return
-        home = seen["home"].rstrip("/")
-        await _removal.check_no_mounts(host, home)
-        for other, user in accounts.users.items():
-            if other != self.name and f"{user['home']}/".startswith(f"{home}/"):
-                raise Refused(
-                    f"{user['home']} is the home of {other} too, so it is not removed",
-                    hint="leave remove_home out",
-                )
-        if stat.kind == "directory" and stat.uid == seen["uid"]:
-            return
-        raise Refused(
-            f"the home of {self.name}, {seen['home']}, is not a directory of that user, so it is "
-            "not removed with it",
-            hint="leave remove_home out",
-            facts={"kind": stat.kind, "owner": stat.owner},
-        )
-
-    async def _aside(
-        self, host: Host, seen: State | None, change: Diff, accounts: Accounts
-    ) -> str | None:
-        """Returns what userdel(8) removes beside the user: its own group, and what was asked."""
-        if change.kind != "remove" or seen is None:
-            return None
-        group = accounts.groups.get(self.name, {"gid": None, "members": ()})
-        own = accounts.users_of(group["gid"]) == [self.name] and not group["members"]
-        told = [f"its group {self.name}"] if own else []
-        if self.remove_home and await host.stat(seen["home"]) is not None:
-            told.append(f"its home {seen['home']}")
-        return f"also removes {' and '.join(told)}" if told else None
-
-    def _check_against(self, accounts: Accounts) -> None:
-        wanted = [group for group in (self.group, *(self.groups or ())) if group is not None]
-        missing = [group for group in wanted if not accounts.has_group(group)]
-        if missing:
-            raise TaskError(
-                f"there is no group {', '.join(missing)} for {self.name}",
-                hint="group.create makes one",
-            )
-        for other, user in accounts.users.items():
-            if user["uid"] == self.uid and other != self.name:
-                raise Refused(f"uid {self.uid} belongs to the user {other}")
+        return await _userchecks.checked(host, work)
 
     def saves(self, actual: State | None) -> tuple[str, ...]:
         """The old hash is only in shadow(5); of a removed user the home may go too."""
@@ -349,8 +281,7 @@ class User(Resource, frozen=True, kw_only=True):
         if self.group is None and self.name in accounts.groups:
             # Of its own name, as by default; useradd makes one only where there is none.
             options += ["--gid", self.name]
-        homeless = self.create_home is False or (self.system and self.create_home is None)
-        options.append("--no-create-home" if homeless else "--create-home")
+        options.append("--no-create-home" if self._homeless else "--create-home")
         return [*options, "--system"] if self.system else options
 
     def _options(self, name: str) -> list[str]:

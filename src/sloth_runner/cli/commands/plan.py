@@ -6,11 +6,12 @@ import click
 
 from sloth_runner.cli import workflow
 from sloth_runner.cli.lazy import Command
+from sloth_runner.cli.options import options
 
 
 @click.command("plan", cls=Command)
 @click.argument("what", metavar="FILE | STACK", required=False)
-@workflow.options
+@options
 @click.pass_context
 def command(context: click.Context, /, what: str | None, **given: Any) -> int:
     """Show what a run would do, property by property. Changes nothing, anywhere.

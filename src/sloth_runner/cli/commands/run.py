@@ -7,11 +7,12 @@ import click
 from sloth_runner.cli import workflow
 from sloth_runner.cli.durations import DURATION
 from sloth_runner.cli.lazy import Command
+from sloth_runner.cli.options import options
 
 
 @click.command("run", cls=Command)
 @click.argument("what", metavar="FILE | STACK", required=False)
-@workflow.options
+@options
 @click.option("--wait", type=DURATION, default=0.0, help="Wait that long for the stack's lock.")
 @click.pass_context
 def command(context: click.Context, /, what: str | None, **given: Any) -> int:
