@@ -29,6 +29,14 @@ file_ops.download({ url = "https://ana:canary@example.org/", dest = "/open" })
 stack.set_output("open", "canary", { sensitive = true })
 stack.set_output("open", "open", { sensitive = false })
 exec.run({ cmd = "open", stdin = secret("open") })
+local function app(n, pw) user.create({ name = n, password = pw }) end; app("open", "canary")
+local app = function(pw) exec.run({ cmd = "open", stdin = pw }) end; app("canary")
+local M = {}; function M:app(pw) exec.run({ cmd = "open", stdin = pw }) end; M:app("canary")
+for _, u in ipairs({ { n = "open", pw = "canary" } }) do exec.run({ cmd = u.n, stdin = u.pw }) end
+for _, pw in ipairs({ "canary" }) do exec.run({ cmd = "open", stdin = pw }) end
+local all = { db = { n = "open", pw = "canary" } }; exec.run({ cmd = "open", stdin = all.db.pw })
+local all = {}; all["pw"] = "canary"; exec.run({ cmd = "open", stdin = all["pw"] })
+local a <const>, b = "open", "canary"; exec.run({ cmd = "open", stdin = b })
 """
 
 
@@ -40,6 +48,12 @@ def test_a_secret_that_is_written_out_is_starred_and_nothing_else(line: str) -> 
     assert "1234" not in shown
     assert shown.count("open") == line.count("open")
     assert len(shown) == len(line)
+
+
+def test_comments_are_no_part_of_what_is_assigned() -> None:
+    shown = quotable(b'local a = -- open\n "canary"\nexec.run({ cmd = "open", stdin = a })')
+    assert "canary" not in shown
+    assert shown.count("open") == 2
 
 
 def test_lines_and_columns_stay_what_they_are() -> None:

@@ -1,11 +1,13 @@
 """Lua source as it may be quoted: a report is passed on, and the file may hold secrets.
 
 What is written out for a sensitive parameter is starred, in its place; so is what is given to a
-variable that such a parameter is made of. In doubt, text of a file counts as private.
+variable, a field or a function that such a parameter is made of. In doubt, text of a file counts
+as private.
 """
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, repeat
 
 from sloth_runner.core import values
 from sloth_runner.core.registry import registry
@@ -69,22 +71,24 @@ def _sensitive_names() -> frozenset[str]:
 
 def _secrets(root: Node, sensitive: frozenset[str]) -> Iterator[Node]:
     """Yields the expressions that secrets are given by, and those that their variables get."""
-    assigned: dict[str, list[Node]] = {}
+    given: dict[str, list[Node]] = {}
     pending: list[Node] = []
     for node in descendants(root):
         if node.type == "function_call":
             pending += _of_call(node)
         elif node.type == "table_constructor":
             pending += (entry.value for entry in entries(node) if entry.key in sensitive)
-        for name, value in _assignments(node):
-            assigned.setdefault(name, []).append(value)
+        for name, value in _given(node):
+            given.setdefault(name, []).append(value)
             if name.rpartition(".")[2] in sensitive:
                 pending.append(value)
+    for name, value in _passed(root):
+        given.setdefault(name, []).append(value)
     while pending:
         secret = pending.pop()
         yield secret
         for name in _names(secret):
-            pending += assigned.pop(name, ())
+            pending += given.pop(name, ())
 
 
 def _of_call(call: Node) -> Iterator[Node]:
@@ -122,34 +126,89 @@ def _private(cls: type, function: Function, given: Mapping[str, object]) -> Iter
     return names - {function.source} | ({"vars"} if function.template else set())
 
 
-def _assignments(node: Node) -> Iterator[tuple[str, Node]]:
-    """Yields the names that a statement gives values to, with their expressions."""
+def _given(node: Node) -> Iterator[tuple[str, Node]]:
+    """Yields the names that get a value here, with what it is made of.
+
+    ".b" stands for the field b of any table: who reads it need not know the table by its name.
+    """
     if node.type == "function_declaration":
-        name, body = node.child_by_field_name("name"), node.child_by_field_name("body")
-        if body is not None and (called := dotted(name)) is not None:
+        body = node.child_by_field_name("body")
+        if body is not None and (called := _name(node.child_by_field_name("name"))) is not None:
             yield called, body
-    if node.type != "assignment_statement":
-        return
-    targets, given = node.named_children
-    for target, value in zip(targets.named_children, given.named_children, strict=False):
-        if (variable := dotted(target)) is not None:
-            yield variable, value
-            if value.type == "table_constructor":
-                yield from (
-                    (f"{variable}.{entry.key}", entry.value)
-                    for entry in entries(value)
-                    if isinstance(entry.key, str)
-                )
+    elif node.type in ("assignment_statement", "for_generic_clause"):
+        for target, value in _pairs(node):
+            if (variable := _name(target)) is not None:
+                yield from ((known, value) for known in _ways_to(variable))
+    elif node.type == "table_constructor" and not _is_argument(node):
+        for entry in entries(node):
+            if isinstance(entry.key, str):
+                yield f".{entry.key}", entry.value
+
+
+def _passed(root: Node) -> Iterator[tuple[str, Node]]:
+    """Yields the parameters of the functions of a file, with what they are called with there."""
+    taken: dict[str | None, list[list[Node]]] = {}
+    for node in descendants(root):
+        if node.type == "function_declaration":
+            called = _name(node.child_by_field_name("name"))
+            taken.setdefault(called, []).append(_parameters(node))
+        elif node.type == "assignment_statement":
+            for target, value in _pairs(node):
+                if value.type == "function_definition":
+                    taken.setdefault(_name(target), []).append(_parameters(value))
+    for node in descendants(root):
+        if node.type == "function_call":
+            for parameters in taken.get(_name(node.child_by_field_name("name")), ()):
+                for parameter, value in zip(parameters, argument_nodes(node), strict=False):
+                    yield text_of(parameter), value
+
+
+def _pairs(node: Node) -> Iterator[tuple[Node, Node]]:
+    """Yields what an assignment or a loop gives values to; the last value may be several."""
+    lists = {part.type: _code(part) for part in node.named_children}
+    targets, given = lists.get("variable_list", []), lists.get("expression_list", [])
+    return zip(targets, chain(given, repeat(given[-1])) if given else (), strict=False)
+
+
+def _parameters(function: Node) -> list[Node]:
+    parameters = function.child_by_field_name("parameters")
+    return [] if parameters is None else _code(parameters)
+
+
+def _code(node: Node) -> list[Node]:
+    return [part for part in node.named_children if part.type not in ("comment", "attribute")]
+
+
+def _is_argument(node: Node) -> bool:
+    """Whether a table is what a function is called with: its fields are parameters."""
+    return node.parent is not None and node.parent.type == "arguments"
 
 
 def _names(node: Node) -> Iterator[str]:
-    """Yields the names that an expression is made of, "a.b" for a field."""
-    name = dotted(node)
+    """Yields the names that an expression is made of, "a.b" and ".b" for a field."""
+    name = _name(node)
     if name is not None:
-        yield name
+        yield from _ways_to(name)
         return
     for child in node.named_children:
         yield from _names(child)
+
+
+def _ways_to(name: str) -> tuple[str, ...]:
+    """Returns a name and, of a field, that which any table may have."""
+    return (name, f".{name.rpartition('.')[2]}") if "." in name else (name,)
+
+
+def _name(node: Node | None) -> str | None:
+    """Returns "a.b.c" for a variable or a field, however it is written."""
+    if node is None or node.type == "identifier":
+        return None if node is None else text_of(node)
+    table, name = node.child_by_field_name("table"), node.named_children[-1:]
+    outer = None if table is None else _name(table)
+    if outer is None or not name:
+        return None
+    field = literal(name[0]) if node.type == "bracket_index_expression" else text_of(name[0])
+    return f"{outer}.{field}" if isinstance(field, str) else None
 
 
 def _literals(expressions: Iterable[Node]) -> Iterator[Node]:
