@@ -116,7 +116,7 @@ def _options(table: Node) -> dict[str, object]:
 def _private(cls: type, function: Function, given: Mapping[str, object]) -> Iterable[str]:
     """Returns the written names of the parameters that are private in such a call."""
     params = params_of(cls)
-    mode = given.get("mode")
+    mode = given.get("mode", params["mode"].default if "mode" in params else None)
     open_to_all = isinstance(mode, str) and mode[-1:] in ("4", "5", "6", "7")
     hide = given.get("sensitive")
     if HIDE not in params or hide is False or (hide is None and open_to_all):

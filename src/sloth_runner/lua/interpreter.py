@@ -1,7 +1,6 @@
 """One Lua interpreter: sandboxed, bounded in memory, interruptible from any thread."""
 
 import functools
-import math
 import posixpath
 import time
 from collections.abc import Callable
@@ -140,7 +139,10 @@ class Interpreter:
 
     def _is_due(self, number: int) -> bool:
         """Whether that number was interrupted, or has used up its time: what the hook asks."""
-        return number in self._raised or time.thread_time() > self._until.get(number, math.inf)
+        if number in self._raised:
+            return True
+        until = self._until.get(number)
+        return until is not None and time.thread_time() > until
 
     def compile(self, source: bytes, name: str) -> str | None:
         """Compiles the program; returns what is wrong with it, in Lua's words, or None."""
