@@ -1,6 +1,7 @@
 """A type that a workflow defines in Lua has everything that a built-in one has."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,10 @@ from typing import Any
 
 import pytest
 
+from sloth_runner.core.errors import RecordError
+from sloth_runner.core.registry import registry
+from sloth_runner.engine.defined import Definitions
+from sloth_runner.lua.templates import render
 from stories.story import Story
 
 NOTE = """
@@ -194,3 +199,16 @@ def test_a_type_is_named_by_a_word(story: Story, name: str) -> None:
     )
     assert ran.code == 0
     assert "type is a word" in ran.of("log")[0]["text"]
+
+
+@pytest.mark.root
+def test_a_definition_that_may_not_be_read_is_told_as_such(tmp_path: Path) -> None:
+    (tmp_path / "types.lua").touch(0o600)
+    tmp_path.chmod(0o755)
+    definitions = Definitions(registry(), render)
+    os.seteuid(65534)
+    try:
+        with pytest.raises(RecordError, match="cannot be read: Permission denied"):
+            definitions.find("thing", str(tmp_path / "types.lua"), "")
+    finally:
+        os.seteuid(0)

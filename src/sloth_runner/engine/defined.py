@@ -164,12 +164,18 @@ class Definitions:
     def find(self, name: str, file: str, sha256: str) -> type[Defined]:
         """Returns the class of a recorded type.
 
-        Raises RecordError where its file is missing or does not define it, DefinitionChanged
+        Raises RecordError where its file cannot be read or does not define it, DefinitionChanged
         where it is another one now.
         """
-        if not Path(file).is_file():
+        try:
+            found = _hash(file)
+        except OSError as error:
+            raise RecordError(
+                f"{file}, which defines {name!r}, cannot be read: {error.strerror}"
+            ) from error
+        if not found:
             raise RecordError(f"{file}, which defines {name!r}, is not there")
-        if _hash(file) != sha256:
+        if found != sha256:
             raise DefinitionChanged(
                 f"{file}, which defines {name!r}, has changed since it was recorded",
                 hint="run the workflow again",
@@ -354,5 +360,6 @@ class DefinitionsContext:
 
 
 def _hash(file: str) -> str:
+    """Returns the SHA-256 of a file, nothing where there is none."""
     path = Path(file)
     return values.sha256(values.text(path.read_bytes())) if path.is_file() else ""
