@@ -9,9 +9,9 @@ Publish = Callable[[Event], None]
 
 
 class Bus:
-    """Hands each event to every reader, in the order of subscription.
+    """Hands each event to every reader, in their order.
 
-    A reader that fails is unsubscribed and its error kept: a broken pipe behind a reader
+    A reader that fails gets no more and its error is kept: a broken pipe behind a reader
     must not stop a run half way.
     """
 
@@ -20,10 +20,6 @@ class Bus:
         self.mask = Mask()
         """Of secrets that any text may repeat; nobody is handed one."""
         self.errors: list[Exception] = []
-
-    def subscribe(self, reader: Publish) -> None:
-        """Adds a reader of everything that is published from now on."""
-        self._readers.append(reader)
 
     def publish(self, event: Event) -> None:
         """Hands ``event`` to all readers."""

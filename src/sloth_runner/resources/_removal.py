@@ -1,6 +1,5 @@
 """What must hold before a path is removed, whatever its type."""
 
-import posixpath
 import re
 from collections.abc import Mapping
 
@@ -62,12 +61,6 @@ async def check_no_mounts(host: Host, path: str) -> None:
         at = _plain(line.split(" ")[4]) if line.count(" ") > 4 else ""
         if f"{at}/".startswith(f"{path.rstrip('/')}/"):
             raise Refused(f"{at} is a mount point", hint="unmount it first")
-
-
-async def parent_is_there(host: Host, path: str) -> bool:
-    """Whether the directory that is to hold ``path`` exists."""
-    parent = await host.stat(posixpath.dirname(path), follow=True)
-    return parent is not None and parent.kind == "directory"
 
 
 def needs_sealing(actual: State | None) -> bool:

@@ -138,7 +138,7 @@ class Directory(Resource, frozen=True, kw_only=True):
         for entry in below:
             stat = FileStat(**{key: entry[key] for key in entry if key != "path"})
             seen = _files.attributes_of(stat, self.owner, self.group)
-            if all(seen[name] == wanted for name, wanted in self.wanted(stat.kind).items()):
+            if all(seen[name] == wanted for name, wanted in self._wanted(stat.kind).items()):
                 continue
             if len(wrong) < KEPT:
                 wrong.append([entry["path"], f"{seen['mode']} {seen['owner']}:{seen['group']}"])
@@ -148,7 +148,7 @@ class Directory(Resource, frozen=True, kw_only=True):
             wrong.append([_REST, f"{more} more"])
         return wrong or "uniform"
 
-    def wanted(self, kind: str) -> dict[str, str]:
+    def _wanted(self, kind: str) -> dict[str, str]:
         """Returns the attributes of what is there, or below: a directory, a file or a link."""
         mode = {"directory": self.mode, "link": None}.get(kind, self.file_mode)
         return set_only(mode=mode, owner=self.owner, group=self.group)
@@ -164,7 +164,7 @@ class Directory(Resource, frozen=True, kw_only=True):
         if not below or other.absent:
             return {}
         whole = other.governing or other.spreads
-        wanted = self.wanted("directory" if whole or isinstance(other, Directory) else "file")
+        wanted = self._wanted("directory" if whole or isinstance(other, Directory) else "file")
         if whole:
             wanted |= set_only(file_mode=self.file_mode)
         return {name: value for name, value in wanted.items() if hasattr(other, name)}

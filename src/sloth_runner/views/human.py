@@ -15,18 +15,14 @@ from sloth_runner.core.events import (
     LockWait,
     Log,
     Orphaned,
-    ProgramLoaded,
     ProgramWrote,
     Recovered,
     ResourceEnd,
-    ResourceProgress,
-    ResourceStart,
     ResourceUnchanged,
     StackOutput,
     StreamStart,
     Summary,
     TaskEnd,
-    TaskStart,
     Warned,
 )
 from sloth_runner.views.phrases import counts_line
@@ -324,7 +320,3 @@ def nothing_to_do(summary: Summary) -> str:
     checked = count(summary.checked - summary.skipped, "resource")
     spent = duration(summary.seconds)
     return f"Nothing to do: {checked} checked in {spent}, all as declared{skipped}."
-
-
-WORKING = (ResourceStart, ResourceProgress, ResourceEnd, TaskStart, TaskEnd, ProgramLoaded)
-"""The events that change what is under way."""
