@@ -423,14 +423,20 @@ def test_only_the_named_packages_may_change_although_they_are_on_hold(host: Mach
         ('pkg.hold("tree") pkg.install("tree")', [False]),
         ('pkg.hold("tree") pkg.remove("tree")', [True]),
         ('pkg.install("tree") pkg.hold("tree")', []),
+        ('pkg.hold("tree:OWN") pkg.install("tree")', [False]),
+        ('pkg.hold("tree") pkg.remove("tree:OWN")', [True]),
         ('pkg.hold("tree") pkg.hold("hello") pkg.install({names = {"jq", "tree"}})', [False]),
         ('pkg.hold("tree") exec.run("apt-mark unhold tree") pkg.install("tree")', []),
     ],
-    ids=["install", "remove", "install before", "among others", "free again"],
+    ids=[
+        *("install", "remove", "install before", "held by another name", "by another name"),
+        *("among others", "free again"),
+    ],
 )
 def test_a_hold_that_will_be_there_is_respected_by_the_plan_as_by_the_run(
     host: Machine, lua: str, refused: list[bool], installed: bool
 ) -> None:
+    lua = lua.replace("OWN", host.sh("dpkg --print-architecture").stdout.strip())
     if installed:
         host.sh("apt-get -qy install tree")
     planned, ran = summary(host, lua, "plan", check=False), summary(host, lua, check=False)

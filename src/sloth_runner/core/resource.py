@@ -153,8 +153,8 @@ class Resource(Declared, frozen=True, kw_only=True):
         return EVERYTHING if self.path is None else Touches((self.path,))
 
     @property
-    def keeps(self) -> tuple[str, str] | None:
-        """MAY: type and name of what nothing may change while this one is there."""
+    def keeps(self) -> str | None:
+        """MAY: the type of which nothing may change the one of its name while this is there."""
         return None
 
     @property

@@ -32,6 +32,7 @@ class Claims:
         self._claims: dict[Address, Claim] = {}
         self._places = Places(self._claims, recorded)
         self._takers: dict[tuple[str, str, str], Address] = {}
+        self._things: dict[Address, Address] = {}
         self._aliases: dict[Address, set[Address]] = {}
         self.seen: set[tuple[Address, bool]] = set()
 
@@ -89,6 +90,7 @@ class Claims:
         """
         thing = address._replace(name=name)
         if thing != address:
+            self._things[address] = thing
             self._aliases.setdefault(thing, {thing}).add(address)
         claim = self._claims.get(address)
         for alias in self._aliases.get(thing, set()) - {address}:
@@ -103,6 +105,10 @@ class Claims:
                     hint="give both the same properties, or keep one of them",
                     effects=("this declaration was not applied",),
                 )
+
+    def thing(self, address: Address) -> Address:
+        """Returns an address with the name that its host itself uses, as far as that was seen."""
+        return self._things.get(address, address)
 
     def _refine(self, address: Address, resource: Resource, claimed: Resource) -> Resource | None:
         """Returns ``resource`` laid over what was declared before it, or None: a contradiction.

@@ -29,12 +29,18 @@ class PathPrediction(Struct, frozen=True, kw_only=True):
 class Overlay:
     """The predicted changes of one preview, in the order in which they would happen.
 
-    ``names`` returns the names of a path on a host; ``keys`` are keys by keyspace and name;
-    ``program`` is who knows what it wrote itself.
+    ``names`` returns the names of a path on a host, ``thing`` an address with the name that
+    its host uses. ``keys`` are keys by keyspace and name; ``program`` is who knows what it
+    wrote itself.
     """
 
-    def __init__(self, names: Callable[[str, str], tuple[str, ...]]) -> None:
+    def __init__(
+        self,
+        names: Callable[[str, str], tuple[str, ...]],
+        thing: Callable[[Address], Address],
+    ) -> None:
         self._names = names
+        self._thing = thing
         self._states: dict[Address, Prediction] = {}
         self._paths: dict[tuple[str, str], Address] = {}
         self._changes: list[Address] = []
@@ -56,7 +62,7 @@ class Overlay:
         if resource.path is not None and resource.touches == Touches((resource.path,)):
             self._paths[(address.host, resource.path)] = address
         if resource.keeps is not None:
-            kept = Address(address.host, *resource.keeps)
+            kept = self._thing(address)._replace(type=resource.keeps)
             self._keepers.pop(kept, None)
             self._keepers |= {} if state is None else {kept: address}
         self._touch(address, resource.touches)
@@ -129,7 +135,7 @@ class Overlay:
 
     def keeper(self, address: Address) -> Address | None:
         """Returns what was predicted that lets nothing change this one, or None."""
-        return self._keepers.get(address)
+        return self._keepers.get(self._thing(address))
 
     def follows_anything(self, address: Address) -> Address | None:
         """Returns the last predicted change on the host, whatever it touches, or None."""

@@ -90,7 +90,7 @@ class Pipeline:
         self.stop = stop
         self.preview = preview
         self.binding = binding
-        self.overlay = Overlay(observations.names)
+        self.overlay = Overlay(observations.names, claims.thing)
         self.tasks: frozenset[str] | None = None
         self.beside: Beside = lambda host, touches: contextlib.nullcontext()
         self._identities = Identities(claims, machines)

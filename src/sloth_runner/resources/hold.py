@@ -52,8 +52,8 @@ class Hold(Resource, frozen=True, kw_only=True):
         return _aptget.EXCLUSIVE
 
     @property
-    def keeps(self) -> tuple[str, str]:
-        return ("package", self.name)
+    def keeps(self) -> str:
+        return "package"
 
     @property
     def observation_key(self) -> str:
