@@ -393,6 +393,22 @@ def test_a_home_that_moves_is_made_where_it_goes(host: Machine) -> None:
     host.sh("rm -r /home/ada2")
 
 
+def test_what_cannot_change_hands_keeps_the_number_from_changing(host: Machine) -> None:
+    host.sh("""
+        useradd --create-home --uid 4801 ada; mkdir /home/ada/old; touch /home/ada/old/f
+        chown -R ada: /home/ada/old; mount --bind /home/ada/old /home/ada/old
+        mount -o remount,bind,ro /home/ada/old
+    """)
+    try:
+        lua = 'user.create({name = "ada", uid = 4802})'
+        assert "Read-only file system" in sloth(host, lua, check=False).stderr
+        assert host.sh("id -u ada; find /home/ada ! -user ada").stdout == "4801\n"
+    finally:
+        host.sh("umount /home/ada/old")
+    assert summary(host, lua)["changed"] == 1
+    assert host.sh("id -u ada; find /home/ada ! -user ada").stdout == "4802\n"
+
+
 def test_nobody_is_said_to_have_touched_what_is_declared_otherwise(host: Machine) -> None:
     sloth(host, 'group.create("web") user.create("ada")')
     removal = 'user.remove("ada") group.remove("web")'

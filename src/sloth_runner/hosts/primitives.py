@@ -1599,7 +1599,10 @@ def hand_over(
 
     def pass_on(name: bytes, directory: int | None) -> None:
         nonlocal changed
-        fd = os.open(name, _PATH_FLAGS, dir_fd=directory)
+        try:
+            fd = os.open(name, _PATH_FLAGS, dir_fd=directory)
+        except FileNotFoundError:  # whose it was has removed it meanwhile
+            return
         try:
             seen = os.fstat(fd)
             inode = seen.st_ino

@@ -36,8 +36,8 @@ async def renumber(host: Host, name: str, old: int, new: int, options: Sequence[
     """
     home = (await _accounts.look(host)).users[name]["home"]
     theirs = await owned(host, home, new)
-    await hand_over(host, home, old, new)
     try:
+        await hand_over(host, home, old, new)
         await _accounts.change(host, ["usermod", *options, name])
     except SlothError:
         await hand_over(host, home, new, old, spare=theirs)
