@@ -455,6 +455,22 @@ def _below(
             yield entry
 
 
+def _opened_below(fd: int, shown: bytes) -> Iterator[tuple[Entry, int]]:
+    """Yields everything below the opened directory ``fd``, deepest first, as ``O_PATH`` too.
+
+    What is removed by others meanwhile is left out.
+    """
+    for entry in _below(fd, shown, bottom_up=True):
+        try:
+            found = os.open(entry.name, _PATH_FLAGS, dir_fd=entry.fd)
+        except FileNotFoundError:
+            continue
+        try:
+            yield entry, found
+        finally:
+            os.close(found)
+
+
 def _lines(path: str, needed: bool = False) -> list[str]:
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
@@ -1567,14 +1583,10 @@ def set_attributes_tree(
     with _place(path, claimed=wanted.uid) as place:
         top = os.open(place.name, _DIRECTORY_FLAGS, dir_fd=place.fd)
         try:
-            for entry in _below(top, place.path, bottom_up=True):
-                fd = os.open(entry.name, _PATH_FLAGS, dir_fd=entry.fd)
-                try:
-                    to = inner if modes.S_ISDIR(os.fstat(fd).st_mode) else wanted.mode
-                    shown = os.path.join(place.path, entry.relative)
-                    changed += _set_one(fd, entry.fd, shown, to, wanted, rehearse)
-                finally:
-                    os.close(fd)
+            for entry, fd in _opened_below(top, place.path):
+                to = inner if modes.S_ISDIR(os.fstat(fd).st_mode) else wanted.mode
+                shown = os.path.join(place.path, entry.relative)
+                changed += _set_one(fd, entry.fd, shown, to, wanted, rehearse)
             changed += _set_one(top, place.fd, place.path, inner, wanted, rehearse)
         finally:
             os.close(top)
@@ -1595,32 +1607,21 @@ def hand_over(
     themselves and are never followed. Returns {"changed": how many}.
     """
     spared, chosen = set(spare), None if only is None else set(only)
-    changed = 0
 
-    def pass_on(name: bytes, directory: int | None) -> None:
-        nonlocal changed
-        try:
-            fd = os.open(name, _PATH_FLAGS, dir_fd=directory)
-        except FileNotFoundError:  # whose it was has removed it meanwhile
-            return
-        try:
-            seen = os.fstat(fd)
-            inode = seen.st_ino
-            if seen.st_uid != old or inode in spared or not (chosen is None or inode in chosen):
-                return
-            _chown(fd, new, -1, modes.S_ISLNK(seen.st_mode))
-            changed += 1
-        finally:
-            os.close(fd)
+    def pass_on(fd: int) -> bool:
+        seen = os.fstat(fd)
+        inode = seen.st_ino
+        if seen.st_uid != old or inode in spared or not (chosen is None or inode in chosen):
+            return False
+        _chown(fd, new, -1, modes.S_ISLNK(seen.st_mode))
+        return True
 
     top = os.open(_path(path), _DIRECTORY_FLAGS)
     try:
-        for entry in _below(top, _path(path), bottom_up=True):
-            pass_on(entry.name, entry.fd)
-        pass_on(b".", top)
+        changed = sum(pass_on(fd) for _, fd in _opened_below(top, _path(path)))
+        return {"changed": changed + pass_on(top)}
     finally:
         os.close(top)
-    return {"changed": changed}
 
 
 # Archives ---------------------------------------------------------------------------------
