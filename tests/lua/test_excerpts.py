@@ -80,3 +80,16 @@ def test_what_is_no_lua_shows_no_secret_either(broken: str) -> None:
     shown = quotable(broken.encode())
     assert "canary" not in shown
     assert re.search("['\"]open['\"]", shown)
+
+
+@pytest.mark.parametrize(
+    "nested",
+    [
+        *("'a' .. " * 3000, "(" * 3000, "{" * 3000, "x" + ".a" * 3000),
+        f"x, mode = {'(' * 3000}1{')' * 3000} }})",
+    ],
+)
+def test_no_nesting_is_too_deep(nested: str) -> None:
+    source = f'user.create({{ password = "canary" .. {nested}'
+    shown = quotable(source.encode())
+    assert (len(shown), "canary" in shown) == (len(source), False)

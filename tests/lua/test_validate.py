@@ -252,6 +252,12 @@ def test_deep_and_long_expressions_are_no_obstacle() -> None:
     assert problems("print(" + "(" * 150 + "1" + ")" * 150 + ")") == []
 
 
+@pytest.mark.parametrize("deep", ["(" * 3000 + "1" + ")" * 3000, "{" * 3000 + "}" * 3000])
+def test_what_is_nested_too_deeply_for_lua_is_a_mistake_in_its_syntax(deep: str) -> None:
+    found = only(f"user.create({{ name = {deep} }})")
+    assert (found.code, "overflow" in found.message) == ("SR1001", True)
+
+
 def test_bytes_that_are_no_text_are_checked_all_the_same() -> None:
     found = problems('-- \udcff\npkg.instal("\udcfe")')
     assert [p.code for p in found] == ["SR1202"]

@@ -186,12 +186,14 @@ def _is_argument(node: Node) -> bool:
 
 def _names(node: Node) -> Iterator[str]:
     """Yields the names that an expression is made of, "a.b" and ".b" for a field."""
-    name = _name(node)
-    if name is not None:
-        yield from _ways_to(name)
-        return
-    for child in node.named_children:
-        yield from _names(child)
+    pending = [node]
+    while pending:
+        part = pending.pop()
+        name = _name(part)
+        if name is None:
+            pending += part.named_children
+        else:
+            yield from _ways_to(name)
 
 
 def _ways_to(name: str) -> tuple[str, ...]:
@@ -201,14 +203,17 @@ def _ways_to(name: str) -> tuple[str, ...]:
 
 def _name(node: Node | None) -> str | None:
     """Returns "a.b.c" for a variable or a field, however it is written."""
-    if node is None or node.type == "identifier":
-        return None if node is None else text_of(node)
-    table, name = node.child_by_field_name("table"), node.named_children[-1:]
-    outer = None if table is None else _name(table)
-    if outer is None or not name:
-        return None
-    field = literal(name[0]) if node.type == "bracket_index_expression" else text_of(name[0])
-    return f"{outer}.{field}" if isinstance(field, str) else None
+    fields: list[str] = []
+    while node is not None and node.type != "identifier":
+        table, name = node.child_by_field_name("table"), node.named_children[-1:]
+        if table is None or not name:
+            return None
+        field = literal(name[0]) if node.type == "bracket_index_expression" else text_of(name[0])
+        if not isinstance(field, str):
+            return None
+        fields.append(field)
+        node = table
+    return None if node is None else ".".join([text_of(node), *reversed(fields)])
 
 
 def _literals(expressions: Iterable[Node]) -> Iterator[Node]:

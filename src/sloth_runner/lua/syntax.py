@@ -140,9 +140,18 @@ def entries(table: Node) -> Iterator[Entry]:
             yield Entry(text_of(name), name, value)
 
 
-def literal(node: Node) -> Value:
-    """Returns the value of an expression that is written out, UNKNOWN for any other."""
+DEEPEST = 200
+"""How deeply Lua itself lets expressions be nested."""
+
+
+def literal(node: Node, room: int = DEEPEST) -> Value:
+    """Returns the value of an expression that is written out, UNKNOWN for any other.
+
+    ``room`` is how many levels more it may have.
+    """
     kind = node.type
+    if room == 0:
+        return UNKNOWN
     if kind == "string":
         return _string(node)
     if kind == "number":
@@ -151,23 +160,23 @@ def literal(node: Node) -> Value:
         return _CONSTANTS[kind]
     if kind == "unary_expression" and text_of(node).startswith("-"):
         operand = node.child_by_field_name("operand")
-        value = UNKNOWN if operand is None else literal(operand)
+        value = UNKNOWN if operand is None else literal(operand, room - 1)
         return -value if isinstance(value, int | float) and value is not True else UNKNOWN
     if kind == "parenthesized_expression" and len(node.named_children) == 1:
-        return literal(node.named_children[0])
+        return literal(node.named_children[0], room - 1)
     if kind == "table_constructor":
-        return _table(node)
+        return _table(node, room - 1)
     return UNKNOWN
 
 
 _CONSTANTS: dict[str, Value] = {"true": True, "false": False, "nil": None}
 
 
-def _table(node: Node) -> Value:
+def _table(node: Node, room: int) -> Value:
     items: list[Value] = []
     named: dict[str, Value] = {}
     for entry in entries(node):
-        value = literal(entry.value)
+        value = literal(entry.value, room)
         if value is UNKNOWN or entry.key is UNKNOWN:
             return UNKNOWN
         if value is None:

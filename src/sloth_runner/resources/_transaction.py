@@ -35,8 +35,8 @@ class Terms(Struct, frozen=True, kw_only=True):
     ``allow_removal``: whether other packages may be removed by it. ``allow_held``: whether the
     named packages may change although they are on hold, where they stay; apt itself leaves
     alone all others on hold. ``may_downgrade``: whether the named packages may become older.
-    ``recommends`` None leaves to the host
-    whether recommended packages come along; ``lock_timeout`` is in seconds.
+    ``recommends`` None leaves to the host whether recommended packages come along;
+    ``lock_timeout`` is in seconds.
     """
 
     verb: Literal["install", "remove", "purge"]
