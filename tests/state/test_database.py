@@ -369,6 +369,7 @@ def test_a_disk_that_is_full_is_an_error_and_never_the_end_of_the_process(
 
 
 @pytest.mark.root
+@pytest.mark.needs("mkfs.ext4")
 def test_what_a_disk_has_left_for_root_alone_serves_root(tmp_path: Path) -> None:
     with small_blocks(tmp_path, reserved=50) as disk:
         fill(disk, 0)

@@ -113,6 +113,8 @@ class Places:
         if path is None or part is None:
             return
         spot = (_host(address, resource), path)
+        if spot not in self._whole and spot not in self._parts:
+            return
         whole = (c for c in self._whole.against(spot, claim) if c.resource.type != resource.type)
         other = next(whole if part else chain(self._parts.against(spot, claim), whole), None)
         if other is not None:
