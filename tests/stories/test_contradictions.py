@@ -274,3 +274,29 @@ def test_one_account_may_have_a_number_by_any_call(story: Story) -> None:
     ]
     done = story.plan("\n".join(calls))
     assert (done.code, done.of("diagnostic")) == (0, [])
+
+
+@pytest.mark.parametrize("first", ["", 'user.create({name = "sloth-new", shell = "/bin/bash"})'])
+@pytest.mark.parametrize("between", ["", 'comment = "New"'])
+def test_two_changes_of_a_user_that_contradict_each_other_are_refused(
+    story: Story, first: str, between: str
+) -> None:
+    name = "sloth-new" if first else "root"
+    wishes = ['shell = "/bin/zsh"', between, 'shell = "/bin/ksh"']
+    changes = [f'user.modify({{name = "{name}", {wish}}})' if wish else "" for wish in wishes]
+    [told] = story.plan("\n".join([first, *changes])).of("diagnostic")
+    assert told["title"] == "two declarations of one thing"
+    assert told["loc"].endswith(":4") and "web.lua:" in told["detail"]
+
+
+@pytest.mark.parametrize(
+    "more", ['comment = "New"', 'shell = "/bin/zsh", groups = {"audio"}, append = true']
+)
+def test_changes_of_a_user_that_go_together_are_all_wanted(story: Story, more: str) -> None:
+    lua = f"""
+        user.create({{name = "sloth-new", shell = "/bin/bash"}})
+        user.modify({{name = "sloth-new", shell = "/bin/zsh"}})
+        user.modify({{name = "sloth-new", {more}}})
+    """
+    planned = story.plan(lua)
+    assert (planned.code, planned.counts) == (0, {"created": 1, "changed": 2})

@@ -18,7 +18,8 @@ class Claims:
     A declaration that refined another one (``user.modify`` after ``user.create``) is known
     from the record: ``refined`` maps its address to (base, merged). The base alone is then
     taken as the merged one, so that the two do not undo each other in every run; in
-    ``awaiting`` is what this run has declared of such an address so far.
+    ``awaiting`` is what this run has declared of such an address so far. ``_parts`` has all
+    that was declared of an address that was declared in several ways.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class Claims:
         self.bases: dict[Address, Resource] = {}
         self.awaiting: dict[Address, Resource] = {}
         self._claims: dict[Address, Claim] = {}
+        self._parts: dict[Address, list[Resource]] = {}
         self._places = Places(self._claims, recorded)
         self._takers: dict[tuple[str, str, str], Address] = {}
         self._things: dict[Address, Address] = {}
@@ -50,6 +52,7 @@ class Claims:
         claim = self._claims.get(address)
         if claim is not None and claim.retried(caller):
             claim = None
+            self._parts.pop(address, None)
         declared = resource
         if claim is not None and claim.declared == declared:
             resource = claim.resource
@@ -62,7 +65,7 @@ class Claims:
         elif claim is not None and resource == self.bases.get(address):
             resource = claim.resource
         elif claim is not None and claim.resource != resource:
-            refined = self._refine(address, resource, claim.resource)
+            refined = self._refine(address, resource, claim)
             if refined is None and _wants_the_same(claim.resource, resource):
                 refined = claim.resource
             if refined is None:
@@ -110,12 +113,18 @@ class Claims:
         """Returns an address with the name that its host itself uses, as far as that was seen."""
         return self._things.get(address, address)
 
-    def _refine(self, address: Address, resource: Resource, claimed: Resource) -> Resource | None:
+    def _refine(self, address: Address, resource: Resource, claim: Claim) -> Resource | None:
         """Returns ``resource`` laid over what was declared before it, or None: a contradiction.
 
-        While the record knows more than was declared so far, and what is declared is part
-        of it, the rest is taken to be still to come.
+        It may go along with all that was declared and still contradict a part, which another
+        part has overruled. While the record knows more than was declared so far, and what is
+        declared is part of it, the rest is taken to be still to come.
         """
+        claimed, parts = claim.resource, self._parts.setdefault(address, [claim.declared])
+        if any(resource.refine(part) is None for part in parts):
+            return None
+        if resource not in parts:
+            parts.append(resource)
         earlier = self.awaiting.pop(address, None)
         refined: Resource | None = resource.refine(claimed if earlier is None else earlier)
         if earlier is None or refined is None or refined == claimed:

@@ -139,12 +139,18 @@ class User(Resource, frozen=True, kw_only=True):
         return self.create_home is False or (self.system and self.create_home is None)
 
     def refine(self, earlier: Any) -> Any:
-        """Lays ``user.modify`` over ``user.create``, whichever of them comes first."""
+        """Lays ``user.modify`` over ``user.create``, whichever of them comes first.
+
+        Two of one kind say what neither contradicts, or nothing.
+        """
         if {self.state, earlier.state} != {"present"}:
             return None
-        if not self.must_exist:
-            return _laid_over(self, earlier) if earlier.must_exist else None
-        return _laid_over(earlier, self)
+        if self.must_exist != earlier.must_exist:
+            return _laid_over(earlier, self) if self.must_exist else _laid_over(self, earlier)
+        if not self.must_exist or _contradict(self, earlier):
+            return None
+        exact_later = earlier.append and not self.append
+        return _laid_over(self, earlier) if exact_later else _laid_over(earlier, self)
 
     def unfinished(self) -> "User":
         """Wants the home that useradd(8) was to make and fill, which is not managed otherwise."""
@@ -318,6 +324,13 @@ class User(Resource, frozen=True, kw_only=True):
 def change_names(change: Diff) -> list[str]:
     """Returns the names of the properties that a change is about."""
     return [item.property for item in change.changes]
+
+
+def _contradict(one: User, other: User) -> bool:
+    """Whether two changes of one user want a property otherwise; to append goes with any groups."""
+    wanted, also = one.desired() or {}, other.desired() or {}
+    differing = {name for name in wanted.keys() & also.keys() if wanted[name] != also[name]}
+    return bool(differing - ({"groups"} if one.append or other.append else set()))
 
 
 def _laid_over(base: User, over: User) -> User:
