@@ -198,6 +198,43 @@ def test_a_host_that_is_not_known_is_refused_before_anything(sloth: Sloth) -> No
     assert sloth("run", flow, "--yes", "--host", "local").code == 0
 
 
+@pytest.mark.parametrize(
+    ("tasks", "said"),
+    [
+        ('task({ name = "a", depends_on = { "b" }, run = print })', "not a task"),
+        (
+            'task({ name = "a", depends_on = "b", run = print })\n'
+            'task({ name = "b", depends_on = "a", run = print })',
+            "a → b → a",
+        ),
+    ],
+)
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_a_graph_that_cannot_be_run_is_refused_before_the_body_is_run(
+    sloth: Sloth, command: str, tasks: str, said: str
+) -> None:
+    flow = sloth.write(f'file_ops.content({{ path = "@/made", content = "x" }})\n{tasks}')
+    done = sloth(command, flow, "--yes")
+    assert (done.code, done.out) == (2, "")
+    assert said in done.err and "site.lua:2" in done.err
+    assert not (sloth.folder / "made").exists()
+
+
+def test_tasks_of_which_only_some_are_declared_are_no_circle(sloth: Sloth) -> None:
+    flow = sloth.write("""
+        if values.other then
+            task({ name = "a", depends_on = "b", run = function() print("then a") end })
+            task({ name = "b", run = function() print("first b") end })
+        else
+            task({ name = "a", run = function() print("first a") end })
+            task({ name = "b", depends_on = "a", run = function() print("then b") end })
+        end
+    """)
+    assert sloth("run", flow, "--yes").out.splitlines()[:2] == ["first a", "then b"]
+    other = sloth("run", flow, "--yes", "--set", "other=1")
+    assert other.out.splitlines()[:2] == ["first b", "then a"]
+
+
 def test_another_path_is_warned_about_once(sloth: Sloth) -> None:
     sloth("run", sloth.write(ONE_FILE), "--yes")
     moved = sloth.write(ONE_FILE, "moved.lua")

@@ -112,6 +112,9 @@ def test_a_mistake_is_found_and_pointed_at(
         'file_ops.template({ src = "a.j2", dest = "/etc/x", vars = { a = 1 } })',
         'for i = 1, 3 do task({ name = "t" .. i, depends_on = { "t0" }, run = print }) end',
         'task({ name = "a", depends_on = "b", run = print })\ntask({ name = "b", run = print })',
+        'if os.time() > 9 then\ntask({ name = "a", depends_on = "b", run = print })\n'
+        'task({ name = "b", run = print })\nelse\ntask({ name = "a", run = print })\n'
+        'task({ name = "b", depends_on = "a", run = print })\nend',
         'print(unpack({}), table.getn({}), math.pow(2, 3), loadstring("x"))',
         "print(facts.anything, values.anything, _VERSION)",
         'local s = "x"\nprint(s:upper():lower(), ("x"):rep(3))',

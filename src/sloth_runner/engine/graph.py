@@ -30,7 +30,6 @@ class Graph:
                         f"task {task.name!r} depends on {name!r}, which is not a task"
                         f"{meant(name, self.tasks)}",
                         location=task.location,
-                        effects=("nothing was touched",),
                     )
         try:
             graphlib.TopologicalSorter(
@@ -43,7 +42,6 @@ class Graph:
                 f"the tasks depend on each other in a circle: {' → '.join(names)}",
                 location=lines[0],
                 facts={"declared at": [str(line) for line in lines if line]},
-                effects=("nothing was touched",),
             ) from None
 
     def selected(

@@ -1,15 +1,18 @@
 """Checks ``workflow`` and ``task`` calls: their keys, their values and the graph they draw."""
 
 import graphlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct, field
 
 from sloth_runner.core import schema
+from sloth_runner.core.errors import Location
 from sloth_runner.core.values import Value
+from sloth_runner.engine import graph as engine_graph
+from sloth_runner.engine.program import TaskSpec
 from sloth_runner.lua.problems import meant
-from sloth_runner.lua.scopes import Use
-from sloth_runner.lua.syntax import UNKNOWN, Node, argument_nodes, entries, literal
+from sloth_runner.lua.scopes import Names, names_of
+from sloth_runner.lua.syntax import UNKNOWN, Node, Source, argument_nodes, entries, literal
 
 Report = Callable[..., None]
 MAIN = "main"
@@ -76,17 +79,52 @@ KEYS: Mapping[str, Mapping[str, Callable[[Value], str | None]]] = {
 
 
 class Graph(Struct):
-    """The tasks that are written out; ``open`` when there may be more than those."""
+    """The tasks that are written out; ``open`` when there may be more than those.
+
+    ``needs`` are who, what and where; those of tasks that may not be declared are ``doubtful``.
+    """
 
     tasks: dict[str, Node] = field(default_factory=dict)
     needs: list[tuple[str, str, Node]] = field(default_factory=list)
+    doubtful: set[str] = field(default_factory=set)
     open: bool = False
 
 
-def check_declarations(uses: Iterable[Use], report: Report, *, outside: bool) -> None:
+def refuse_broken(data: bytes, file: str) -> None:
+    """Raises WorkflowError for a graph that can certainly not be run, before anything is."""
+    drawn = _drawn(names_of(Source(data).root), _unsaid)
+    needs: dict[str, tuple[str, ...]] = {}
+    for name, needed, _ in drawn.needs:
+        if name not in drawn.doubtful:
+            needs[name] = (*needs.get(name, ()), needed)
+    tasks = [
+        TaskSpec(
+            name=name,
+            depends_on=needs.get(name, ()),
+            location=Location(file, node.start_point[0] + 1),
+        )
+        for name, node in drawn.tasks.items()
+    ]
+    engine_graph.Graph(engine_graph.closed(tasks) if drawn.open else tasks)
+
+
+def check_declarations(names: Names, report: Report) -> None:
     """Reports what is certainly wrong with the declarations of a file."""
-    graph, workflows = Graph(open=outside), 0
-    for use in uses:
+    _check_graph(_drawn(names, report), report)
+
+
+def _unsaid(*_: object) -> None:
+    pass
+
+
+def _drawn(names: Names, report: Report) -> Graph:
+    """Returns the graph that a file draws, and reports what is wrong in the calls themselves."""
+    declaring = [use for use in names.uses if use.name in KEYS]
+    own = {use.name for use in declaring if use.name in names.written}
+    graph, workflows = Graph(open=names.outside or bool(own)), 0
+    for use in declaring:
+        if use.name in own:
+            continue
         if use.call is None:
             graph.open |= use.name == "task"
             continue
@@ -102,15 +140,22 @@ def check_declarations(uses: Iterable[Use], report: Report, *, outside: bool) ->
         else:
             workflows += 1
             _keys(arguments[0], "workflow", report)
-            if workflows == 2 and not _in_a_function(use.node):
+            if workflows == 2 and not _is_doubtful(use.node):
                 report(use.node, "SR1300", "a file declares one workflow", "")
-    _check_graph(graph, report)
+    return graph
 
 
-def _in_a_function(node: Node) -> bool:
+PERHAPS = frozenset(
+    "function_definition function_declaration if_statement for_statement while_statement".split()  # noqa: SIM905
+)
+"""What may run its body never."""
+
+
+def _is_doubtful(node: Node) -> bool:
+    """Whether what stands at ``node`` may never run."""
     parent = node.parent
     while parent is not None:
-        if parent.type in ("function_definition", "function_declaration", "if_statement"):
+        if parent.type in PERHAPS:
             return True
         parent = parent.parent
     return False
@@ -150,10 +195,12 @@ def _task(table: Node, graph: Graph, report: Report) -> None:
         return
     if name == MAIN:
         report(found["name"], "SR1300", f'no task can be called "{MAIN}": that is the body', "")
-    elif name in graph.tasks and not _in_a_function(table):
+    elif name in graph.tasks and not _is_doubtful(table):
         line = graph.tasks[name].start_point[0] + 1
         report(found["name"], "SR1300", f'task "{name}" is declared in line {line} already', "")
     graph.tasks.setdefault(name, found["name"])
+    if _is_doubtful(table):
+        graph.doubtful.add(name)
     if "depends_on" in found:
         _needs(name, found["depends_on"], graph)
 
@@ -171,9 +218,9 @@ def _needs(name: str, node: Node, graph: Graph) -> None:
 def _check_graph(graph: Graph, report: Report) -> None:
     edges: dict[str, set[str]] = {}
     for name, needed, node in graph.needs:
-        if needed in graph.tasks:
+        if needed in graph.tasks and name not in graph.doubtful:
             edges.setdefault(name, set()).add(needed)
-        elif not graph.open:
+        elif needed not in graph.tasks and not graph.open:
             message = f'task "{name}" depends on "{needed}", which is not a task'
             report(node, "SR1300", f"{message}{meant(needed, graph.tasks)}", "")
     try:

@@ -72,7 +72,8 @@ class LuaProgram:
         ``max_memory`` in bytes, ``max_stretch`` in seconds (``STRETCH``). ``seed`` is that of
         ``math.random`` (None: another each time), ``clock`` what ``os.time`` answers, in
         seconds since 1970 (None: the real time). Raises UsageError for a file that cannot be
-        read, and SyntaxMistake with the place of a mistake in its syntax.
+        read, and SyntaxMistake or WorkflowError with the place of a mistake in its syntax, or
+        in the graph of the tasks that are written out.
         """
         full = posixpath.normpath(posixpath.join(str(Path.cwd()), path))
         try:
@@ -92,6 +93,10 @@ class LuaProgram:
         why = interpreter.compile(source, name)
         if why is not None:
             raise _syntax_error(why, full)
+        if b"depends_on" in source:  # only then the parser has to be loaded for it
+            from sloth_runner.lua.graphs import refuse_broken
+
+            refuse_broken(source, full)
         return cls(interpreter, name=name, max_stretch=max_stretch)
 
     @property

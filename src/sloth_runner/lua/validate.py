@@ -104,13 +104,7 @@ class _Findings:
             self._check_function(use)
             if self._is_ours(use):
                 check_call(use, self._report)
-        declaring = [use for use in names.uses if use.name in vocabulary.DECLARING]
-        own = {use.name for use in declaring if use.name in names.written}
-        check_declarations(
-            [use for use in declaring if use.name not in own],
-            self._report,
-            outside=names.outside or bool(own),
-        )
+        check_declarations(names, self._report)
         self._check_undefined()
         self._check_globals()
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from sloth_runner.core.registry import registry
+from sloth_runner.lua.graphs import KEYS
 
 LIBRARY: Mapping[str, frozenset[str]] = {
     "string": frozenset(
@@ -39,8 +40,6 @@ WORDS = frozenset(
     "tostring type unpack warn xpcall".split()
 )
 """The global functions of the language."""
-
-DECLARING = frozenset({"workflow", "task"})
 
 OURS = frozenset(
     "sha256 json.encode json.decode json.pretty json.null json.array yaml.encode yaml.decode "
@@ -96,5 +95,5 @@ def _of(declared: frozenset[str]) -> Vocabulary:
             name: frozenset(names) | LIBRARY.get(name, frozenset())
             for name, names in modules.items()
         },
-        names=WORDS | DECLARING | TABLES | frozenset(LIBRARY) | tops,
+        names=WORDS | KEYS.keys() | TABLES | frozenset(LIBRARY) | tops,
     )
