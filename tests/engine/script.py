@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sloth_runner.core.errors import Location, LuaFailure, UsageError
+from sloth_runner.core.errors import Location, LuaFailure, SlothError, UsageError
 from sloth_runner.core.events import Event, ResourceEnd, Summary
 from sloth_runner.core.record import Operation, ResourceRow
 from sloth_runner.core.values import Value
@@ -57,12 +57,17 @@ class Script:
     """A program whose tasks are Python coroutines (``engine.program.Program``)."""
 
     def __init__(
-        self, file: str, tasks: Sequence[tuple[TaskSpec, Body]], main: Body | None
+        self,
+        file: str,
+        tasks: Sequence[tuple[TaskSpec, Body]],
+        main: Body | None,
+        rescues: Mapping[str, Body],
     ) -> None:
         self.file = file
         self.workflow = WorkflowSpec()
         self.calls = 0
         self._main = main
+        self._rescues = rescues
         self._bodies = {task.name: body for task, body in tasks}
         self._tasks = [task for task, _ in tasks]
         self._declared: list[TaskSpec] = []
@@ -77,6 +82,9 @@ class Script:
 
     async def run(self, task: str, context: Context) -> TaskResult:
         return await self._run(self._bodies[task], context)
+
+    async def rescue(self, task: str, context: Context, error: SlothError) -> None:
+        await self._run(self._rescues[task], context)
 
     async def _run(self, body: Body, context: Context) -> TaskResult:
         try:
@@ -144,6 +152,7 @@ class Deployment:
         self.file = folder / "deploy.lua"
         self.file.write_text("-- the tasks are written in Python\n")
         self._tasks: list[tuple[TaskSpec, Body]] = []
+        self._rescues: dict[str, Body] = {}
         self._main: Body | None = None
         self._listeners: list[Callable[[Event], None]] = []
 
@@ -151,8 +160,13 @@ class Deployment:
         """Adds a reader of the events of later runs."""
         self._listeners.append(reader)
 
-    def task(self, name: str, body: Body, *needs: str, **rest: Any) -> None:
-        """Declares a task, or declares it anew."""
+    def task(
+        self, name: str, body: Body, *needs: str, rescue: Body | None = None, **rest: Any
+    ) -> None:
+        """Declares a task, or declares it anew; ``rescue`` is what it does once it has failed."""
+        if rescue is not None:
+            self._rescues[name] = rescue
+            rest["on_failure"] = True
         self._tasks = [known for known in self._tasks if known[0].name != name]
         location = Location(str(self.file), len(self._tasks) + 1)
         spec = TaskSpec(name=name, depends_on=needs, location=location, **rest)
@@ -190,7 +204,7 @@ class Deployment:
 
         spec = RunSpec(file=str(self.file), db=self.db, mode=mode, **given)
         hooks = Hooks(
-            load=lambda asked: Script(asked.file, list(self._tasks), self._main),
+            load=lambda asked: Script(asked.file, list(self._tasks), self._main, self._rescues),
             render=_no_templates,
             publish=publish,
             confirm=confirm,

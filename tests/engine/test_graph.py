@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from engine.script import Body, Ctx, Deployment, Failure
 from sloth_runner.core.errors import Location, UsageError, WorkflowError
-from sloth_runner.core.events import Diagnostic, TaskEnd, TaskStart
+from sloth_runner.core.events import Diagnostic, Log, TaskEnd, TaskStart
 from sloth_runner.engine.graph import Graph
 from sloth_runner.engine.program import TaskSpec
 
@@ -215,6 +215,44 @@ def test_a_task_that_takes_too_long_is_ended(deployment: Deployment) -> None:
     [told] = ran.of(Diagnostic)
     assert (told.code, ran.summary.exit) == ("SR2009", 1)
     assert {e.task: e.outcome for e in ran.of(TaskEnd)}["after"] == "blocked"
+
+
+def test_a_task_that_has_failed_for_good_is_rescued_once(deployment: Deployment) -> None:
+    rescued: list[int] = []
+
+    async def body(ctx: Ctx) -> None:
+        if ctx.attempt < 3:
+            raise Failure("not yet")
+
+    async def rescue(ctx: Ctx) -> None:
+        rescued.append(ctx.attempt)
+
+    deployment.task("t", body, retries=1, rescue=rescue)
+    assert deployment.run().summary.exit == 1
+    assert rescued == [2]
+    deployment.task("t", body, retries=2, rescue=rescue)
+    assert deployment.run().summary.exit == 0
+    assert rescued == [2]
+
+
+@pytest.mark.parametrize("slow", [False, True])
+def test_a_task_whose_time_is_over_is_rescued_in_as_much_time_again(
+    deployment: Deployment, slow: bool
+) -> None:
+    async def body(ctx: Ctx) -> None:
+        await asyncio.sleep(30)
+
+    async def rescue(ctx: Ctx) -> None:
+        await ctx("test.cell", path=deployment.path("a"))
+        await asyncio.sleep(30 if slow else 0)
+
+    deployment.task("t", body, timeout=0.3, rescue=rescue)
+    began = time.monotonic()
+    ran = deployment.run()
+    assert time.monotonic() - began < 5
+    assert (ran.summary.exit, ran.counts()) == (1, {"created": 1, "failed": 1})
+    too_slow = "a deadline passed: task 't' did not end within 0.3 s"
+    assert [log.text for log in ran.of(Log)] == [f"on_failure of task t failed: {too_slow}"] * slow
 
 
 def test_a_run_that_takes_too_long_exits_with_nine(deployment: Deployment) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sloth_runner.core.errors import Location
+from sloth_runner.core.errors import Location, SlothError
 from sloth_runner.core.values import Value
 from sloth_runner.engine.program import ANNOUNCED, MAIN, Answer, TaskResult
 from sloth_runner.lua import LuaProgram
@@ -37,7 +37,6 @@ class Recorder:
     called: list[tuple[str, list[Value], str]] = field(default_factory=list)
     announced: list[tuple[str, list[Value]]] = field(default_factory=list)
     late: list[str] = field(default_factory=list)
-    failed: bool = False
 
     async def call(
         self, function: str, arguments: Sequence[Value], location: Location | None
@@ -53,9 +52,6 @@ class Recorder:
 
     def functions(self) -> Sequence[str]:
         return sorted(self.handlers)
-
-    def failing(self) -> None:
-        self.failed = True
 
     def wrote(self, path: str, location: Location | None) -> None:
         self.late.append(path)
@@ -116,6 +112,25 @@ class Bench:
                 self.context.task = name
                 answers.append(await program.run(name, self.context))
             return answers
+
+        return asyncio.run(run())
+
+    def rescue(self, source: str, error: SlothError | None = None) -> SlothError:
+        """Runs the body and the task "a", which must fail unless ``error`` is how it did.
+
+        Then it does what the task does once it has failed; returns the failure.
+        """
+
+        async def run() -> SlothError:
+            program = self.load(source)
+            await program.main(self.context)
+            failure = error
+            if failure is None:
+                with pytest.raises(SlothError) as caught:
+                    await program.run("a", self.context)
+                failure = caught.value
+            await program.rescue("a", self.context, failure)
+            return failure
 
         return asyncio.run(run())
 

@@ -5,7 +5,13 @@ import asyncio
 import pytest
 
 from lua.conftest import Bench, short
-from sloth_runner.core.errors import ConflictError, LuaFailure, WorkflowError
+from sloth_runner.core.errors import (
+    ConflictError,
+    Location,
+    LuaFailure,
+    TaskTimedOut,
+    WorkflowError,
+)
 
 
 def test_declarations_arrive_with_all_their_parameters(bench: Bench) -> None:
@@ -206,41 +212,47 @@ def test_on_success_is_given_the_result_and_belongs_to_the_success_of_the_task(
 
 
 @pytest.mark.parametrize(
-    ("body", "given"),
+    ("fields", "given"),
     [
-        ("error('broken', 0)", "broken"),
-        ("return false, 'why'", "why"),
-        ("return { success = false, message = 'm' }", "m"),
-        ("error({ code = 7 })", "7"),
+        ("run = function() error('broken', 0) end", "broken"),
+        ("run = function() return false, 'why' end", "why"),
+        ("run = function() return { success = false, message = 'm' } end", "m"),
+        ("run = function() error({ code = 7 }) end", "7"),
+        ("run = print, on_success = function() error('late', 0) end", "late"),
+        ("run = print, when = function() error('early', 0) end", "early"),
     ],
 )
-def test_on_failure_is_given_the_error_and_the_task_still_fails(
-    bench: Bench, body: str, given: str
+def test_on_failure_is_given_the_error_as_it_was_raised(
+    bench: Bench, fields: str, given: str
 ) -> None:
-    with pytest.raises(LuaFailure):
-        bench.tasks(
-            f"""
-            task({{ name = "a", run = function() {body} end, on_failure = function(err)
-                print(type(err) == "table" and err.code or err)
-                exec.run("clean up")
-            end }})
-            """,
-            "a",
-        )
-    assert bench.context.lines == [given]
+    bench.rescue(f"""
+        task({{ name = "a", {fields}, on_failure = function(err)
+            print(type(err) == "table" and err.code or err)
+            exec.run("clean up")
+        end }})
+    """)
+    assert bench.context.lines[-1] == given
     assert bench.context.called[0][1] == ["clean up"]
-    assert bench.context.failed
+
+
+def test_on_failure_is_told_of_what_lua_did_not_see(bench: Bench) -> None:
+    source = """
+        task({ name = "a", run = print, on_failure = function(err)
+            print(err.code, err.message, tostring(err))
+        end })
+    """
+    bench.rescue(source, TaskTimedOut("it took 3 s", location=Location("/deploy.lua", 9)))
+    message = "a deadline passed: it took 3 s"
+    assert bench.context.lines == [f"SR2009\t{message}\t/deploy.lua:9: {message}"]
 
 
 def test_an_error_in_on_failure_is_said_and_the_first_error_stays(bench: Bench) -> None:
-    with pytest.raises(LuaFailure, match="the first"):
-        bench.tasks(
-            """
+    bench.context.task = "a"
+    failure = bench.rescue("""
             task({ name = "a", run = function() error("the first") end,
                 on_failure = function() error("the second") end })
-            """,
-            "a",
-        )
+    """)
+    assert failure.detail == "the first"
     assert bench.context.said == [
         ("error", "on_failure of task a failed: deploy.lua:3: the second")
     ]

@@ -143,8 +143,10 @@ class TaskContext:
         values: Mapping[str, Value],
         publish: Callable[[Log], None],
         check: Callable[[], None] | None = None,
+        after_failure: bool = False,
     ) -> None:
         self._check = check
+        self._after_failure = after_failure
         self._calls = calls
         self.task = task
         self.attempt = attempt
@@ -155,7 +157,6 @@ class TaskContext:
         self.refused: PlanStale | None = None
         self.cut_off: Caller | None = None
         """The first call that was still under way when the task was ended from outside."""
-        self._failed = False
         self._publish = publish
 
     async def call(
@@ -167,7 +168,7 @@ class TaskContext:
             attempt=self.attempt,
             function=function,
             location=location,
-            after_failure=self._failed,
+            after_failure=self._after_failure,
         )
         try:
             if self._check is not None:
@@ -186,10 +187,6 @@ class TaskContext:
     def functions(self) -> Sequence[str]:
         """Returns the names of everything that can be called."""
         return self._calls.names()
-
-    def failing(self) -> None:
-        """Lets what comes now be what the task does after it has failed."""
-        self._failed = True
 
     def wrote(self, path: str, location: Location | None) -> None:
         """Takes note of a file that was written where no call could be made before."""

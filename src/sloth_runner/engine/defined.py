@@ -246,9 +246,6 @@ class DefinedContext:
     def say(self, text: str, *, level: str = "info", location: Location | None = None) -> None:
         """Shows nothing: what a type does is told by its result."""
 
-    def failing(self) -> None:
-        """Does nothing: a type is no task."""
-
     def wrote(self, path: str, location: Location | None) -> None:
         """Does nothing: it is a part of the change of a resource."""
 
@@ -340,9 +337,6 @@ class DefinitionsContext:
 
     def say(self, text: str, *, level: str = "info", location: Location | None = None) -> None:
         """Shows nothing: the file is only read for its types."""
-
-    def failing(self) -> None:
-        """Does nothing: a type is no task."""
 
     def wrote(self, path: str, location: Location | None) -> None:
         """Does nothing: writes stay in memory."""

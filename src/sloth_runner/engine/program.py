@@ -9,7 +9,7 @@ from typing import Protocol
 
 from msgspec import Struct, field
 
-from sloth_runner.core.errors import Location
+from sloth_runner.core.errors import Location, SlothError
 from sloth_runner.core.values import Value
 
 MAIN = "main"
@@ -133,10 +133,6 @@ class Context(Protocol):
         """Returns the dotted names of everything that ``call`` takes, for example "pkg.install"."""
         ...
 
-    def failing(self) -> None:
-        """Says that the task has failed, and that what it does then begins (``on_failure``)."""
-        ...
-
     def wrote(self, path: str, location: Location | None) -> None:
         """Takes note of a file that was written where no call could be made before."""
         ...
@@ -181,10 +177,14 @@ class Program(Protocol):
         ...
 
     async def run(self, task: str, context: Context) -> TaskResult:
-        """Runs one attempt of a task: ``when``, ``run``, ``on_success`` or ``on_failure``.
+        """Runs one attempt of a task: ``when``, ``run`` and ``on_success``.
 
         Raises LuaFailure, or the SlothError of the call that failed and was not caught.
         """
+        ...
+
+    async def rescue(self, task: str, context: Context, error: SlothError) -> None:
+        """Does what a task does once it has failed with ``error`` (``on_failure``)."""
         ...
 
     async def invoke(self, function: int, arguments: Sequence[Value], context: Context) -> Value:

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
 
 from msgspec import Struct, field
 
@@ -26,6 +27,8 @@ from sloth_runner.engine.program import MAIN, Program, RunSpec, TaskResult, Task
 from sloth_runner.engine.recorder import Recorder
 from sloth_runner.engine.registrations import Registrations
 from sloth_runner.engine.stopping import Stop
+
+T = TypeVar("T")
 
 
 class Ended(Struct, kw_only=True):
@@ -237,7 +240,34 @@ class Scheduler:
         )
 
     async def _attempt(self, task: TaskSpec, attempt: int) -> TaskResult:
-        context = TaskContext(
+        """Runs one attempt; after the last one, what the task does once it has failed."""
+        context = self._context(task, attempt)
+        running = (
+            self._program.main(context)
+            if task.name == MAIN
+            else self._program.run(task.name, context)
+        )
+        try:
+            return await _in_time(task, context, running)
+        except Cancelled:
+            raise
+        except SlothError as failure:
+            last = attempt > task.retries or isinstance(failure, PlanStale)
+            if last and task.on_failure:
+                await self._rescue(task, attempt, failure)
+            raise
+
+    async def _rescue(self, task: TaskSpec, attempt: int, failure: SlothError) -> None:
+        context = self._context(task, attempt, after_failure=True)
+        try:
+            await _in_time(task, context, self._program.rescue(task.name, context, failure))
+        except PlanStale:
+            raise
+        except SlothError as error:
+            context.say(f"on_failure of task {task.name} failed: {error.said}", level="error")
+
+    def _context(self, task: TaskSpec, attempt: int, *, after_failure: bool = False) -> TaskContext:
+        return TaskContext(
             self._calls,
             task=task.name,
             attempt=attempt,
@@ -247,20 +277,8 @@ class Scheduler:
             values=self._spec.values,
             publish=self._recorder.bus.publish,
             check=self._check_name if task.name == MAIN else None,
+            after_failure=after_failure,
         )
-        running = (
-            self._program.main(context)
-            if task.name == MAIN
-            else self._program.run(task.name, context)
-        )
-        try:
-            async with asyncio.timeout(task.timeout):
-                result = await running
-        except TimeoutError:
-            raise _timed_out(task, context) from None
-        if context.refused is not None:
-            raise context.refused
-        return result
 
     async def _succeed(self, task: TaskSpec, result: TaskResult, began: float) -> None:
         self.ended.results[task.name] = result.value
@@ -324,6 +342,18 @@ class Scheduler:
             self._preview.told.append(event)
         else:
             await self._recorder.emit(event)
+
+
+async def _in_time(task: TaskSpec, context: TaskContext, running: Awaitable[T]) -> T:
+    """Awaits what a task does, for as long as it may take; raises what its plan refused."""
+    try:
+        async with asyncio.timeout(task.timeout):
+            result = await running
+    except TimeoutError:
+        raise _timed_out(task, context) from None
+    if context.refused is not None:
+        raise context.refused
+    return result
 
 
 def _timed_out(task: TaskSpec, context: TaskContext) -> TaskTimedOut:

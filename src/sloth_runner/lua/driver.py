@@ -84,7 +84,6 @@ class Attempt:
         self._at_once: Mapping[bytes, Callable[[Request], Reply]] = {
             b"say": self._say,
             b"pure": self._pure,
-            b"failing": self._failing,
             b"declare": self._declare,
             b"results": self._results,
             b"spawn": self._spawn,
@@ -265,10 +264,6 @@ class Attempt:
     def _say(self, request: Request) -> Reply:
         _, level, said, file, line = request
         self._context.say(text(said), level=level.decode(), location=self._at(file, line))
-        return (VALUE,)
-
-    def _failing(self, request: Request) -> Reply:
-        self._context.failing()
         return (VALUE,)
 
     def _drain(self, request: Request) -> Reply:

@@ -40,7 +40,7 @@ class Errors:
         self._known[self._last] = error
         if len(self._known) > MOST:
             del self._known[next(iter(self._known))]
-        return (FAILED, codec.encode({**self._fields(error), "number": self._last}))
+        return (FAILED, codec.encode({**self.fields(error), "number": self._last}))
 
     def raised(self, data: bytes, place: Location | None) -> SlothError:
         """Returns the error for a failure that Lua reports; ``place`` where it names none."""
@@ -78,7 +78,7 @@ class Errors:
         error.__cause__ = first
         return error
 
-    def _fields(self, error: SlothError) -> dict[str, Value]:
+    def fields(self, error: SlothError) -> dict[str, Value]:
         """Returns what a workflow sees of an error."""
         location = error.location
         return {

@@ -3,12 +3,12 @@
 import itertools
 import posixpath
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from sloth_runner.core.errors import Location, SyntaxMistake, UsageError
+from sloth_runner.core.errors import Location, SlothError, SyntaxMistake, UsageError
 from sloth_runner.core.values import Value, text
 from sloth_runner.engine.program import (
     MAIN,
@@ -23,6 +23,7 @@ from sloth_runner.engine.stopping import interrupting
 from sloth_runner.lua import codec
 from sloth_runner.lua.declarations import Declarations, Declared
 from sloth_runner.lua.driver import Attempt, Ended, Shared
+from sloth_runner.lua.errors import Errors
 from sloth_runner.lua.interpreter import Interpreter
 from sloth_runner.lua.parking import Parking
 
@@ -144,15 +145,25 @@ class LuaProgram:
         return _result(ended)
 
     async def run(self, task: str, context: Context) -> TaskResult:
-        """Runs one attempt of a task: ``when``, ``run``, ``on_success`` or ``on_failure``.
+        """Runs one attempt of a task: ``when``, ``run`` and ``on_success``.
 
         Raises LuaFailure, or the SlothError of the call that failed and was not caught.
         """
+        return _result(await self._hooks("task", task, context, {}))
+
+    async def rescue(self, task: str, context: Context, error: SlothError) -> None:
+        """Runs ``on_failure``, with ``error`` or the very value that Lua raised for it."""
+        seen = Errors(self._interpreter).fields(error)
+        await self._hooks("rescue", task, context, {"error": seen})
+
+    async def _hooks(
+        self, kind: str, task: str, context: Context, given: Mapping[str, Value]
+    ) -> Ended:
+        """Runs what a task declared, for as long as an attempt of it may take."""
         declared: Declared = self._declarations.tasks[task]
         spec = declared.spec
-        info = {"hooks": dict(declared.hooks), "when": declared.when}
-        ended = await self._attempt("task", context, info, spec.location, spec.timeout)
-        return _result(ended)
+        info = {"hooks": dict(declared.hooks), "when": declared.when, **given}
+        return await self._attempt(kind, context, info, spec.location, spec.timeout)
 
     async def invoke(self, function: int, arguments: Sequence[Value], context: Context) -> Value:
         """Calls a Lua function that a call kept (``{"$function": number}``); returns its value.

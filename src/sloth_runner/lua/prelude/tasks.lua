@@ -9,6 +9,7 @@ local complain, operate, kinds, globals = S.complain, S.operate, S.kinds, raw.gl
 
 local HOOKS = { "run", "when", "on_success", "on_failure" }
 local kept = {} -- task -> the value it returned, where a preview knows it only in part
+local raised = {} -- task -> the error with which its last attempt ended, as it was raised
 
 -- Returns bytes, or raises what is wrong as an error of the calling line.
 local function as_data(what, value, functions)
@@ -94,42 +95,51 @@ local function failure_of(first, second)
   return nil
 end
 
-local function run_hooks(hooks, ctx, first, second, failed)
-  if not failed then
-    if hooks.on_success then S.functions[hooks.on_success](first) end
-    return
-  end
-  if hooks.on_failure then
-    operate("on_failure", "failing")
-    local ok, why = xpcall(S.functions[hooks.on_failure], S.diagnose, failed.value)
-    if not ok then
-      S.say("error", "on_failure of task " .. tostring(ctx.task) .. " failed: "
-        .. S.text_of(type(why) == "table" and why.value or why))
-    end
-  end
-end
-
 local function as_record(why)
   return type(why) == "table" and why or { text = S.text_of(why), value = why, trace = "" }
 end
 
-local function run(info, body)
+-- Does all that belongs to the success of a task; returns how it ended, and its value or failure.
+local function attempt(info, body)
   local hooks, ctx = info.hooks, context(info)
   local when = info.when
   if hooks.when then when = S.functions[hooks.when](ctx) end
   if when ~= nil and not when or (hooks.when and not when) then return "skipped" end
   local ok, first, second = true, nil, nil
   if body then ok, first, second = xpcall(body, S.diagnose, ctx) end
-  local failed
-  if ok then failed = failure_of(first, second) else failed = as_record(first) end
-  run_hooks(hooks, ctx, first, second, failed)
-  if failed then return "failed", S.failure_bytes(failed) end
-  return "done", result_bytes(info.task, first)
+  local failed = not ok and as_record(first) or failure_of(first, second)
+  if failed then return "failed", failed end
+  if hooks.on_success then S.functions[hooks.on_success](first) end
+  return "done", first
+end
+
+local function run(info, body)
+  raised[info.task] = nil
+  local ok, ended, value = xpcall(attempt, S.diagnose, info, body)
+  if not ok then ended, value = "failed", as_record(ended) end
+  if ended == "failed" then
+    if info.hooks.on_failure then raised[info.task] = value.value end
+    return "failed", S.failure_bytes(value)
+  end
+  return ended, ended == "done" and result_bytes(info.task, value) or nil
 end
 
 function kinds.task(bytes)
   local info = S.decode(bytes)
   return run(info, S.functions[info.hooks.run])
+end
+
+-- What a task does once it has failed, also where Lua did not hear of it: its time was over.
+function kinds.rescue(bytes)
+  local info = S.decode(bytes)
+  local why = raised[info.task]
+  if why == nil then why = S.new_error(info.error) end
+  local ok, broken = xpcall(S.functions[info.hooks.on_failure], S.diagnose, why)
+  if not ok then
+    S.say("error", "on_failure of task " .. tostring(info.task) .. " failed: "
+      .. S.text_of(as_record(broken).value))
+  end
+  return "done"
 end
 
 function kinds.main(bytes)
