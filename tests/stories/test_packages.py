@@ -139,6 +139,15 @@ def test_a_version_is_chosen_in_full_by_its_upstream_part_or_as_a_glob(
     assert summary(host, lua)["unchanged"] == 1
 
 
+def test_a_plan_and_a_run_show_which_version_a_wish_comes_to(host: Machine) -> None:
+    lua = 'pkg.install({name = "sloth-pin", version = "1.*"})'
+    assert '       version     (absent) -> "1.1-1"\n' in sloth(host, lua, "plan").stdout
+    assert "package:sloth-pin state present, version 1.1-1" in sloth(host, lua).stdout
+    newest = 'pkg.latest({name = "sloth-pin"})'
+    assert '       latest      "1.1-1" -> "1:2.0-1"\n' in sloth(host, newest, "plan").stdout
+    assert "package:sloth-pin latest 1.1-1 -> 1:2.0-1" in sloth(host, newest).stdout
+
+
 def test_asking_for_an_older_version_downgrades(host: Machine) -> None:
     sloth(host, 'pkg.install("sloth-pin")')
     assert version(host, "sloth-pin") == "1:2.0-1"

@@ -135,6 +135,21 @@ def test_the_footer_is_taken_away_when_the_run_ends() -> None:
     assert written.rstrip("\n").endswith("\x1b[2K")
 
 
+@pytest.mark.parametrize(
+    ("diff", "planned", "told"),
+    [
+        ("+1.0\n", 'version     (absent) → "1.0"', "version 1.0\n"),
+        ("-2.0\n+1.0\n", 'version     "2.0" → "1.0"', "version 2.0 → 1.0\n"),
+        ("@@ -0,0 +1 @@\n+1.0", "version     1 line", "1 line\n"),
+    ],
+)
+def test_what_a_value_comes_to_is_shown_as_a_value(diff: str, planned: str, told: str) -> None:
+    change = ChangeItem(path="version", new="1.*", diff=diff)
+    end = recorded.ended("package:x", "created", change, task="main", line=1)
+    assert planned in plain([recorded.start("plan"), end, Summary(created=1)], Look())
+    assert f"package:x {told}" in plain([recorded.start(), end, Summary(created=1)], Look())
+
+
 def test_names_are_shortened_in_their_middle() -> None:
     look = Look(width=80)
     short = shorten("/etc/very/long/path/to/nginx.conf", 20, look)

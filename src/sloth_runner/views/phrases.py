@@ -58,9 +58,11 @@ def change_phrase(item: ChangeItem, look: Look, *, new: bool) -> str:
     if item.sensitive:
         return f"{name} {SENSITIVE}"
     if item.diff:
-        pair = None if _is_hash(item.new) else _one_line(item.diff)
+        whole = whole_value(item.diff)
+        pair = whole or (None if _is_hash(item.new) else _one_line(item.diff))
         if pair is not None:
-            return f"{name} {clean(pair[0])} {look.sign('arrow')} {clean(pair[1])}"
+            from_old = "" if pair[0] is None else f"{clean(pair[0])} {look.sign('arrow')} "
+            return f"{name} {from_old}{clean(pair[1])}"
         return lines_changed(item.diff, look, new=new)
     if _is_hash(item.old) or _is_hash(item.new):
         return name
@@ -69,6 +71,19 @@ def change_phrase(item: ChangeItem, look: Look, *, new: bool) -> str:
     if item.new is None:
         return f"{name} removed"
     return f"{name} {brief(item.old)} {look.sign('arrow')} {brief(item.new)}"
+
+
+def whole_value(diff: str) -> tuple[str | None, str] | None:
+    """Returns the old value (None: absent) and the new one where a diff is of nothing more.
+
+    So a package says which version a pattern comes to. Diffs of texts name their lines (@@).
+    """
+    lines = diff.rstrip("\n").split("\n")
+    old = [text[1:] for text in lines if text.startswith("-")]
+    new = [text[1:] for text in lines if text.startswith("+")]
+    if len(old) > 1 or len(new) != 1 or len(old) + len(new) != len(lines):
+        return None
+    return (old[0] if old else None), new[0]
 
 
 def _one_line(diff: str) -> tuple[str, str] | None:

@@ -13,7 +13,7 @@ from sloth_runner.core.events import (
     StackOutput,
     TaskEnd,
 )
-from sloth_runner.views.phrases import VERBS, counts_line, lines_changed
+from sloth_runner.views.phrases import VERBS, counts_line, lines_changed, whole_value
 from sloth_runner.views.text import Line, Look, Span, cells, clean, line, padded, shorten
 from sloth_runner.views.words import count, host_prefix, value
 
@@ -109,17 +109,18 @@ class PlanText(Struct, frozen=True, kw_only=True):
     def _change(self, item: ChangeItem, outcome: str) -> Iterator[Line]:
         look = self.look
         name = padded(clean(item.path), _COLUMN - 1) + " "
+        shown = whole_value(item.diff) if item.diff else None
         if item.sensitive:
             same = item.old is None or item.new is None
             what = "(sensitive)" if same else "(sensitive value differs)"
             yield line(f"{_INDENT}{name}{what}")
-        elif item.diff:
+        elif item.diff and shown is None:
             yield line(f"{_INDENT}{name}{lines_changed(item.diff, look, new=item.old is None)}")
             yield from self._diff(item.diff)
-        elif outcome == "removed" or item.new is None:
-            yield line(f"{_INDENT}{name}{value(item.old)} {look.sign('arrow')} (absent)")
         else:
-            yield line(f"{_INDENT}{name}{value(item.old)} {look.sign('arrow')} {value(item.new)}")
+            old, new = shown or (item.old, item.new)
+            new = None if outcome == "removed" else new
+            yield line(f"{_INDENT}{name}{value(old)} {look.sign('arrow')} {value(new)}")
 
     def _diff(self, text: str) -> Iterator[Line]:
         lines = text.split("\n")
