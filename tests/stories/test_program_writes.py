@@ -127,6 +127,24 @@ def test_a_plan_lists_what_the_run_then_writes(site: Story) -> None:
     }
 
 
+def test_what_is_written_again_is_told_by_what_has_come_of_it(site: Story) -> None:
+    lua = """
+        state.increment("new")
+        state.increment("new")
+        state.set("changed", "other")
+        state.set("changed", "another")
+        state.set("deleted", "other")
+        state.delete("deleted")
+    """
+    shown = ("+ key new", "~ key changed", "- key deleted")
+    site.write(lua)
+    planned = site.sloth("plan", str(site.file))
+    ran = site.sloth("run", str(site.file), "--yes")
+    kept = site.sloth("stack", "history", "web", "2")
+    for done in (planned, ran, kept):
+        assert all(f"   {line}  web.lua:" in done.out for line in shown), done.out
+
+
 def test_what_comes_out_the_same_is_not_listed(site: Story) -> None:
     for done in (site.plan(SAME), site.run()):
         assert writes(done, site.here) == set()
@@ -182,7 +200,7 @@ def test_what_is_written_and_put_back_is_kept_and_is_nothing_to_do(site: Story) 
     told = [(event["kind"], event["outcome"]) for event in ran.of("program.wrote")]
     assert told == [
         ("key", "created"),
-        ("key", "changed"),
+        ("key", "created"),
         ("registration", "changed"),
         ("registration", "unchanged"),
         ("key", "unchanged"),

@@ -65,14 +65,15 @@ class Writes:
     def event(
         self, kind: str, name: str, caller: Caller, before: Value, after: Value
     ) -> ProgramWrote:
-        """Returns the event of one write, which tells what is put back as unchanged."""
+        """Returns the event of one write, which tells what has come of it since the first."""
         known = self._writes.get((kind, name))
-        if same(before if known is None else known.first, after):
+        first = before if known is None else known.first
+        if same(first, after):
             outcome = "unchanged"
-        elif (before is ABSENT) is (after is ABSENT):
-            outcome = "changed"
+        elif first is ABSENT:
+            outcome = "created"
         else:
-            outcome = "created" if before is ABSENT else "removed"
+            outcome = "removed" if after is ABSENT else "changed"
         return ProgramWrote(
             msg=f"{kind.replace('_', ' ')} {name} {outcome}",
             task=caller.task,
