@@ -287,6 +287,47 @@ def test_a_wrong_call_in_a_plan_exits_2_whatever_else_is_planned(sloth: Sloth) -
     assert (done.code, done.err.splitlines()[-1]) == (2, " Nothing was changed.")
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        'file_ops.directory("@/made", "@/other")',
+        'file_ops.directory({ path = "@/made" }, { mode = "0700" })',
+        'file_ops.directory("@/made", { mode = "0700" }, "0750")',
+    ],
+)
+def test_no_argument_of_a_call_is_passed_over(sloth: Sloth, call: str) -> None:
+    flow = sloth.write(call)
+    done = sloth("run", flow, "--yes")
+    assert done.code == 2
+    assert "file_ops.directory takes a table of parameters or one text" in done.err
+    assert not (sloth.folder / "made").exists()
+    assert sloth("validate", flow).code == 2
+
+
+def test_a_call_is_a_function_that_can_be_mapped(sloth: Sloth) -> None:
+    flow = sloth.write('goroutine.map({ "@/one", "@/two" }, file_ops.directory)')
+    assert sloth("run", flow, "--yes").code == 0
+    assert (sloth.folder / "one").is_dir() and (sloth.folder / "two").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        ('set_output("token", "s3cret", true)', "takes a table with sensitive, not the boolean"),
+        ('set_output("token", "s3cret", { sensitve = true })', "did you mean 'sensitive'"),
+        ('set_output("token", "s3cret", { sensitive = "no" })', "sensitive is true or false"),
+        ('update_resource("custom", "x", { stat = "failed" })', "did you mean 'state'"),
+        ('register_resource("custom")', "takes a table with type"),
+    ],
+)
+def test_what_a_stack_is_told_is_understood_or_refused(sloth: Sloth, call: str, said: str) -> None:
+    known = 'stack.register_resource({ type = "custom", name = "x" })'
+    done = sloth("run", sloth.write(f"{known}\nstack.{call}"), "--yes")
+    assert done.code != 0
+    assert said in done.err
+    assert sloth("stack", "outputs", "site").out == ""
+
+
 def test_a_place_is_found_from_any_folder(sloth: Sloth, monkeypatch: pytest.MonkeyPatch) -> None:
     flow = sloth.write(FAILING)
     monkeypatch.chdir("/")

@@ -154,17 +154,18 @@ def delegated(given: dict[str, Value], caller: Caller) -> str | None:
 
 
 def _table(function: Function, arguments: Sequence[Value], caller: Caller) -> dict[str, Value]:
-    """Returns the parameters of a call: one table, or the first parameter alone as text."""
-    if not arguments:
-        return {}
-    first = arguments[0]
-    if isinstance(first, dict):
-        return dict(first)
+    """Returns the parameters of a call: one table, or the first parameter alone as text.
+
+    A text may have the others in a table beside it. A whole number is let pass there: where the
+    function itself is given to goroutine.map, it is the index.
+    """
+    first, *beside = arguments or [{}]
+    given: Value = {} if first == [] else first
     if isinstance(first, str):
-        rest = arguments[1] if len(arguments) > 1 and isinstance(arguments[1], dict) else {}
-        return {**rest, function.first: first}
-    if first == []:
-        return {}
+        others = beside.pop(0) if beside and isinstance(beside[0], dict) else {}
+        given = {**others, function.first: first}
+    if isinstance(given, dict) and all(value is None or type(value) is int for value in beside):
+        return dict(given)
     raise ParamError(
         f"{caller.function} takes a table of parameters or one text",
         location=caller.location,

@@ -1,7 +1,7 @@
 """``stack.*``: what a workflow asks and tells its stack."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sloth_runner.core.address import LOCAL, Address
@@ -72,9 +72,16 @@ class StackCalls:
     async def _set_output(self, caller: Caller, host: str, arguments: Sequence[Value]) -> Answer:
         key = _text(caller, arguments, 0, "the key of an output")
         value = arguments[1] if len(arguments) > 1 else None
-        options = arguments[2] if len(arguments) > 2 and isinstance(arguments[2], dict) else {}
+        options = arguments[2] if len(arguments) > 2 and arguments[2] is not None else {}
         mask = self._recorder.bus.mask
-        sensitive = bool(options.get("sensitive", mask.hides(value)))
+        sensitive = _fields(caller, options, ("sensitive",)).get("sensitive")
+        if sensitive is None:
+            sensitive = mask.hides(value)
+        if not isinstance(sensitive, bool):
+            raise ParamError(
+                f"{caller.function}: sensitive is true or false, not {shown_value(sensitive)}",
+                location=caller.location,
+            )
         if value is None:
             raise ParamError(
                 f"{caller.function}: output {key!r} has no value", location=caller.location
@@ -115,18 +122,8 @@ class StackCalls:
         return Answer(value=None if output is None else self._open(output))
 
     async def _register(self, caller: Caller, host: str, arguments: Sequence[Value]) -> Answer:
-        spec = arguments[0] if arguments else None
-        if not isinstance(spec, dict):
-            raise ParamError(
-                f"{caller.function} takes a table with type, name and properties",
-                location=caller.location,
-            )
         known = ("type", "name", "module", "properties", "host", "delegate_to")
-        for key in spec:
-            if key not in known:
-                raise ParamError(
-                    f"{caller.function}: {unknown_name(key, known)}", location=caller.location
-                )
+        spec = _fields(caller, arguments[0] if arguments else None, known)
         properties = spec.get("properties") or {}
         if not isinstance(properties, dict):
             raise ParamError(f"{caller.function}: properties is a table", location=caller.location)
@@ -139,9 +136,10 @@ class StackCalls:
 
     async def _update(self, caller: Caller, host: str, arguments: Sequence[Value]) -> Answer:
         address = self._named(caller, host, arguments)
-        changes = arguments[2] if len(arguments) > 2 else None
-        state = changes.get("state", "applied") if isinstance(changes, dict) else None
-        if state not in MARKS or not isinstance(changes, dict):
+        given = arguments[2] if len(arguments) > 2 else None
+        changes = _fields(caller, given, ("state", "error", "properties"))
+        state = changes.get("state", "applied")
+        if state not in MARKS:
             raise ParamError(
                 f'{caller.function}: state is "applied" or "failed", not {shown_value(state)}',
                 location=caller.location,
@@ -231,6 +229,21 @@ def _text(caller: Caller, arguments: Sequence[Value], index: int, what: str) -> 
             location=caller.location,
         )
     return value
+
+
+def _fields(caller: Caller, given: Value, known: Sequence[str]) -> Mapping[str, Value]:
+    """Returns a table of a call, which may have no other fields than the ``known`` ones."""
+    if not isinstance(given, dict):
+        raise ParamError(
+            f"{caller.function} takes a table with {', '.join(known)}, not {shown_value(given)}",
+            location=caller.location,
+        )
+    for key in given:
+        if key not in known:
+            raise ParamError(
+                f"{caller.function}: {unknown_name(key, known)}", location=caller.location
+            )
+    return given
 
 
 def _table(row: ResourceRow, status: str | None) -> dict[str, Value]:

@@ -77,6 +77,9 @@ class _Declared:
 
     def check(self, arguments: Sequence[Node]) -> None:
         first = arguments[0] if arguments else None
+        name = self._use.name
+        hint = f"{name}({{ {self._function.first} = ... }})"
+        takes = f"{name} takes a table of parameters or one text"
         if first is None:
             self._missing(set(), self._use.node)
         elif first.type == "table_constructor":
@@ -88,9 +91,11 @@ class _Declared:
             elif arguments[1].type == "table_constructor":
                 self._table(arguments[1], {self._function.first})
         elif literal(first) is not UNKNOWN:
-            name = self._use.name
-            hint = f"{name}({{ {self._function.first} = ... }})"
-            self._report(first, "SR1204", f"{name} takes a table of parameters or one text", hint)
+            self._report(first, "SR1204", takes, hint)
+        beside = first is not None and first.type == "string" and _is_table(arguments, 1)
+        for more in arguments[2 if beside else 1 :]:
+            if more.type in ("string", "table_constructor"):
+                self._report(more, "SR1204", takes, hint)
 
     def _table(self, table: Node, given: set[str]) -> None:
         complete, all_known = True, True
