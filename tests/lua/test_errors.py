@@ -58,6 +58,21 @@ def test_a_call_that_fails_is_a_table_with_the_whole_diagnosis(bench: Bench) -> 
 
 
 @pytest.mark.parametrize(
+    "call", ["json.decode('{')", "yaml.decode('a: [')", "sha256(nil)", "template.render('{{', {})"]
+)
+def test_what_is_only_computed_fails_with_the_line_that_asked_for_it(
+    bench: Bench, call: str
+) -> None:
+    bench.main(f"""
+        local ok, err = pcall(function()
+            local never = {call}
+        end)
+        print(tostring(err):match("^deploy.lua:%d+: "), err.file, err.line)
+    """)
+    assert bench.context.lines == ["deploy.lua:3: \tdeploy.lua\t3"]
+
+
+@pytest.mark.parametrize(
     "way",
     [
         "exec.run('x')",

@@ -79,6 +79,7 @@ local settle = {
     local fields = S.decode(bytes)
     local number = fields.number
     fields.number = nil
+    if not fields.file then fields.file, fields.line = S.where(1) end
     error(S.new_error(fields, number), 0)
   end,
   [3] = function(_, bytes) return bytes end,
