@@ -235,6 +235,17 @@ def test_tasks_of_which_only_some_are_declared_are_no_circle(sloth: Sloth) -> No
     assert other.out.splitlines()[:2] == ["first b", "then a"]
 
 
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_the_host_of_a_workflow_is_that_of_its_body_too(sloth: Sloth, command: str) -> None:
+    here = 'file_ops.content({ path = "@/here", content = "x", delegate_to = "local" })'
+    there = 'file_ops.content({ path = "@/made", content = "x" })'
+    flow = sloth.write(f'workflow({{ name = "far", delegate_to = "web1" }})\n{here}\n{there}')
+    done = sloth(command, flow, "--yes")
+    assert done.code != 0
+    assert "host 'web1' is not known" in done.err and "site.lua:3" in done.err
+    assert f"{sloth.folder}/here" in done.out and not (sloth.folder / "made").exists()
+
+
 def test_another_path_is_warned_about_once(sloth: Sloth) -> None:
     sloth("run", sloth.write(ONE_FILE), "--yes")
     moved = sloth.write(ONE_FILE, "moved.lua")

@@ -137,7 +137,7 @@ class TaskContext:
         *,
         task: str,
         attempt: int,
-        host: str,
+        host: Callable[[], str],
         preview: bool,
         results: Mapping[str, Value],
         values: Mapping[str, Value],
@@ -150,7 +150,7 @@ class TaskContext:
         self._calls = calls
         self.task = task
         self.attempt = attempt
-        self.host = host
+        self._host = host
         self.preview = preview
         self.results = results
         self.values = values
@@ -158,6 +158,11 @@ class TaskContext:
         self.cut_off: Caller | None = None
         """The first call that was still under way when the task was ended from outside."""
         self._publish = publish
+
+    @property
+    def host(self) -> str:
+        """Where calls go that name no host: the body of a file says so while it runs."""
+        return self._host()
 
     async def call(
         self, function: str, arguments: Sequence[Value], location: Location | None

@@ -113,10 +113,14 @@ class Context(Protocol):
 
     task: str
     attempt: int
-    host: str
     preview: bool
     results: Mapping[str, Value]
     values: Mapping[str, Value]
+
+    @property
+    def host(self) -> str:
+        """The host of calls that name none; the body of a file may choose another one."""
+        ...
 
     async def call(
         self, function: str, arguments: Sequence[Value], location: Location | None

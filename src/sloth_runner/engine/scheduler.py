@@ -271,7 +271,7 @@ class Scheduler:
             self._calls,
             task=task.name,
             attempt=attempt,
-            host=task.delegate_to or self._program.workflow.delegate_to or LOCAL,
+            host=lambda: task.delegate_to or self._program.workflow.delegate_to or LOCAL,
             preview=self._preview is not None,
             results=self.ended.results,
             values=self._spec.values,
