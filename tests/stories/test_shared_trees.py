@@ -195,3 +195,18 @@ def test_a_fetched_file_gets_the_owner_of_the_recursive_directory_it_is_in(
     other = 'file_ops.fetch({src = HERE .. "/report", dest = HERE .. "/www/report", owner = "bin"})'
     [told] = story.plan("\n".join([lines[0], other])).of("diagnostic")
     assert "owner bin" in told["detail"]
+
+
+def test_what_an_archive_takes_for_its_sign_may_be_made_before_it(site: Story) -> None:
+    (site.here / "ready").write_text("")
+    lua = f"""{MADE}
+        file_ops.symlink({{path = HERE .. "/done", target = "ready"}})
+        file_ops.unarchive({{src = "app.tar", dest = HERE .. "/www", creates = HERE .. "/done"}})
+    """
+    (site.here / "www").mkdir()
+    [_, unpacked] = site.plan(lua).of("resource.end")
+    assert unpacked["follows"] == f"local/symlink:{site.here}/done"
+    assert site.run().counts == {"created": 1, "unchanged": 2}
+    (site.here / "done").unlink()
+    assert site.plan().of("resource.end")[-1]["follows"] == f"local/symlink:{site.here}/done"
+    assert site.run().counts == {"created": 1, "unchanged": 2}

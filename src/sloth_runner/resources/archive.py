@@ -111,7 +111,7 @@ class Archive(Resource, frozen=True, kw_only=True):
 
     @property
     def sees(self) -> tuple[str, ...]:
-        return () if self.archive is None else (self.archive,)
+        return tuple(path for path in (self.archive, self.creates) if path is not None)
 
     def check(self) -> None:
         if (self.src is None) == (self.archive is None):
