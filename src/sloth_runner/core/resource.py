@@ -8,7 +8,7 @@ only looks. Each is a frozen keyword-only struct of msgspec whose fields are its
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from sloth_runner.core import diff as differ
 from sloth_runner.core import schema
@@ -137,6 +137,11 @@ class Resource(Declared, frozen=True, kw_only=True):
     def place(self) -> str | None:
         """MAY: the path of what it keeps, on the controller where ``on_controller``."""
         return self.path
+
+    def moved(self, place: str) -> "Resource":
+        """Returns this one with another ``place``, where that is a parameter that names it."""
+        key = next((k for k in schema.keys_of(type(self)) if getattr(self, k) == self.place), None)
+        return self if key is None else structs.replace(self, **{key: place})
 
     @property
     def sees(self) -> tuple[str, ...]:

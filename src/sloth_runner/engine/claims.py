@@ -1,6 +1,6 @@
 """Which line of the workflow speaks for which thing, and that no two disagree."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from msgspec import structs
 
@@ -9,7 +9,7 @@ from sloth_runner.core.address import Address
 from sloth_runner.core.errors import ConflictError
 from sloth_runner.core.resource import Resource
 from sloth_runner.engine.context import Caller
-from sloth_runner.engine.places import Claim, Places
+from sloth_runner.engine.places import Claim, PlaceOf, Places
 
 
 class Claims:
@@ -25,12 +25,13 @@ class Claims:
         self,
         refined: Mapping[Address, tuple[Resource, Resource]],
         recorded: Mapping[Address, Resource],
+        place: PlaceOf,
     ) -> None:
         self._refined = refined
         self.bases: dict[Address, Resource] = {}
         self.awaiting: dict[Address, Resource] = {}
         self._claims: dict[Address, Claim] = {}
-        self._places = Places(self._claims, recorded)
+        self._places = Places(self._claims, recorded, place)
         self._takers: dict[tuple[str, str, str], Address] = {}
         self._aliases: dict[Address, set[Address]] = {}
         self.seen: set[tuple[Address, bool]] = set()
@@ -73,31 +74,48 @@ class Claims:
                 )
             self.bases.setdefault(address, claim.resource)
             resource = refined
-        claim = Claim(declared, resource, caller)
+        claim = Claim(declared, resource, caller, self._places.there(address, resource))
         self._places.take(address, claim)
+        if not resource.has_aliases and (claim.there is not resource or self._aliases):
+            thing = address._replace(name=claim.there.name)
+            self._check_alias(address, claim, thing, lambda known: known.there)
         self._claims[address] = claim
         self._check_taken(address, claim)
         self.seen.add((address, False))
         return resource
 
-    def recognise(self, address: Address, name: str, caller: Caller) -> None:
+    def recognise(self, address: Address, name: str) -> None:
         """Notes that what is declared at ``address`` is known to its host as ``name``.
 
         Raises ConflictError where the same thing is declared otherwise under another name.
         """
-        thing = address._replace(name=name)
+        claim = self._claims.get(address)
+        if claim is not None:
+            thing = address._replace(name=name)
+            self._check_alias(address, claim, thing, lambda known: _named(known.resource, name))
+
+    def _check_alias(
+        self,
+        address: Address,
+        claim: Claim,
+        thing: Address,
+        known: Callable[[Claim], Resource],
+    ) -> None:
+        """Refuses what is declared otherwise of one ``thing``, where ``known`` tells what that is.
+
+        The name of the thing itself, and no other, need not be noted.
+        """
         if thing != address:
             self._aliases.setdefault(thing, {thing}).add(address)
-        claim = self._claims.get(address)
         for alias in self._aliases.get(thing, set()) - {address}:
             other = self._claims.get(alias)
-            if claim is None or other is None or other.retried(caller):
+            if other is None or other.retried(claim.caller):
                 continue
-            if not _agrees(_named(claim.resource, name), _named(other.resource, name)):
+            if not _agrees(known(claim), known(other)):
                 raise ConflictError(
                     f"{address} and {alias}, declared differently at {other.caller.place}, are "
                     f"the same on this host",
-                    location=caller.location,
+                    location=claim.caller.location,
                     hint="give both the same properties, or keep one of them",
                     effects=("this declaration was not applied",),
                 )

@@ -43,7 +43,7 @@ class Identities:
 
     def _conflict(self, address: Address, name: str, caller: Caller) -> ConflictError | None:
         try:
-            self._claims.recognise(address, name, caller)
+            self._claims.recognise(address, name)
         except ConflictError as error:
             return error
         return None

@@ -1,12 +1,12 @@
 """What the lines of a workflow say of paths: who has which part, and that no two disagree."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from msgspec import Struct, structs
 
 from sloth_runner.core.address import LOCAL, Address
 from sloth_runner.core.errors import ConflictError, ParamError
-from sloth_runner.core.paths import upwards
+from sloth_runner.core.paths import is_below, upwards
 from sloth_runner.core.resource import Resource
 from sloth_runner.engine.context import Caller
 
@@ -17,6 +17,8 @@ class Claim(Struct, frozen=True):
     declared: Resource
     resource: Resource
     caller: Caller
+    there: Resource
+    """``resource`` at the place to which its own leads through links."""
 
     def retried(self, caller: Caller) -> bool:
         """Whether it was made by an earlier attempt of the same task."""
@@ -25,6 +27,8 @@ class Claim(Struct, frozen=True):
 
 Spot = tuple[str, str]
 """A path on a machine, which is named first."""
+PlaceOf = Callable[[str, Resource], str | None]
+"""Tells where the place of a resource, declared for a host, is when links are followed."""
 
 
 class Places:
@@ -34,21 +38,30 @@ class Places:
     """
 
     def __init__(
-        self, claims: Mapping[Address, Claim], recorded: Mapping[Address, Resource]
+        self,
+        claims: Mapping[Address, Claim],
+        recorded: Mapping[Address, Resource],
+        place: PlaceOf,
     ) -> None:
         self._claims = claims
         self._recorded = recorded
+        self._place = place
         self._whole: dict[Spot, Claim] = {}
         self._parts: dict[Spot, Claim] = {}
         self._kept: dict[Spot, Claim] | None = None  # asked for once something is kept away
         self._away: dict[Spot, Claim] = {}
         self._governors: dict[Address, Claim] = {}
 
+    def there(self, address: Address, resource: Resource) -> Resource:
+        """Returns ``resource`` at the place to which its own leads through links."""
+        place = self._place(address.host, resource)
+        return resource if place in (None, resource.place) else resource.moved(str(place))
+
     def settled(self, address: Address, resource: Resource, caller: Caller) -> Resource:
         """Returns ``resource`` with what others decide for it: what holds it, what is within it."""
         for holder, claim in self._governors.items():
             if holder != address and _host(holder, claim.resource) == _host(address, resource):
-                wanted = claim.resource.governs(resource)
+                wanted = claim.there.governs(self.there(address, resource))
                 _agree(address, resource, wanted, caller, claim.caller, caller)
                 lent = {name: v for name, v in wanted.items() if getattr(resource, name) is None}
                 if lent:
@@ -56,8 +69,14 @@ class Places:
                     _check(resource, caller)
         if not resource.spreads:
             return resource
-        declared = {held: claim.resource for held, claim in self._claims.items()}
-        return among(address, resource, {**self._recorded, **declared})
+        others = {held: self.there(held, other) for held, other in self._recorded.items()}
+        others |= {held: claim.there for held, claim in self._claims.items()}
+        there = self.there(address, resource)
+        return among(
+            address,
+            resource,
+            {held: _from(resource, there, other) for held, other in others.items()},
+        )
 
     def take(self, address: Address, claim: Claim) -> None:
         """Notes a claim; raises ConflictError where another one of its path contradicts it."""
@@ -73,11 +92,11 @@ class Places:
         host = _host(address, claim.resource)
         for held, known in self._claims.items():
             if held != address and _host(held, known.resource) == host:
-                wanted = claim.resource.governs(known.resource)
+                wanted = claim.there.governs(known.there)
                 _agree(held, known.resource, wanted, known.caller, claim.caller, claim.caller)
 
     def _check_whole(self, address: Address, claim: Claim) -> None:
-        path, part = claim.resource.place, claim.resource.part_of_file
+        path, part = claim.there.place, claim.resource.part_of_file
         if path is None or part is None:
             return
         place = (_host(address, claim.resource), path)
@@ -89,7 +108,7 @@ class Places:
         if other is not None and not other.retried(claim.caller):
             raise ConflictError(
                 f"this {claim.resource.type} and the {other.resource.type} declared at "
-                f"{other.caller.place} both own the content of {path}",
+                f"{other.caller.place} both own the content of {claim.resource.place}",
                 location=claim.caller.location,
                 hint="put the line or block into the content, or use file_ops.template"
                 if part or other.resource.part_of_file
@@ -104,14 +123,13 @@ class Places:
             return
         if gone:
             self._kept = self._all_kept() if self._kept is None else self._kept
-            spot = next(_upwards(address, resource.place, resource))
-            self._away[spot] = claim
-            others = [self._kept.get(spot)]
+            self._away |= dict.fromkeys(_spots(address, claim), claim)
+            others = [self._kept.get(spot) for spot in _spots(address, claim)]
         elif self._kept is None:
             return
         else:
-            above = [*_upwards(address, resource.place, resource)]
-            self._kept.update(dict.fromkeys(above, claim))
+            above = [*_upwards(address, claim)]
+            self._kept |= dict.fromkeys(above, claim)
             others = [self._away.get(spot) for spot in above]
         for other in others:
             if other is not None and not other.retried(claim.caller):
@@ -130,15 +148,28 @@ class Places:
         return {
             spot: claim
             for address, claim in self._claims.items()
-            if (place := claim.resource.place) is not None and not claim.resource.absent
-            for spot in _upwards(address, place, claim.resource)
+            if claim.resource.place is not None and not claim.resource.absent
+            for spot in _upwards(address, claim)
         }
 
 
-def _upwards(address: Address, place: str, resource: Resource) -> Iterator[Spot]:
-    """Yields the path of a resource and every folder above it."""
-    host = _host(address, resource)
-    return ((host, path) for path in upwards(place))
+def _spots(address: Address, claim: Claim) -> set[Spot]:
+    """Returns the path of what is declared, as it is written and where it leads."""
+    host = _host(address, claim.resource)
+    return {(host, r.place) for r in (claim.resource, claim.there) if r.place is not None}
+
+
+def _upwards(address: Address, claim: Claim) -> Iterator[Spot]:
+    """Yields the paths of what is declared, and every folder above."""
+    return ((host, above) for host, path in _spots(address, claim) for above in upwards(path))
+
+
+def _from(resource: Resource, there: Resource, other: Resource) -> Resource:
+    """Returns what is in the place of ``resource``, which is ``there``, by its name from there."""
+    place, beside = str(there.place), other.place or ""
+    if there is resource or not (beside == place or is_below(beside, place)):
+        return other
+    return other.moved(str(resource.place) + beside.removeprefix(place))
 
 
 def among(address: Address, resource: Resource, others: Mapping[Address, Resource]) -> Resource:

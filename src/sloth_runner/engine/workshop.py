@@ -121,7 +121,7 @@ class Tools(Struct, frozen=True, kw_only=True):
         if load is not None:
             await _define(seal.definitions, recorder.rows.values(), load)
         observations = Observations(machines, max_age=settings.max_age)
-        claims = Claims(*await _looked_at(recorder, observations))
+        claims = Claims(*await _looked_at(recorder, observations), observations.place)
         recorder.bases = claims.bases
         counts = Counts()
         pipeline = Pipeline(

@@ -82,6 +82,9 @@ class Archive(Resource, frozen=True, kw_only=True):
         dict[str, Value], Doc("What other lines decide, by path; the program finds it.")
     ] = field(default_factory=dict)
 
+    follow: ClassVar[bool] = True
+    """Where ``dest`` is a link, it is unpacked into what that leads to."""
+
     samples: ClassVar = ({"dest": f"{SAMPLES}/into", "archive": f"{SAMPLES}/app.tar"},)
     sample_files: ClassVar[Mapping[str, str]] = {
         f"{SAMPLES}/into/other": "stays\n",
