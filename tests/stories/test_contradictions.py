@@ -213,3 +213,27 @@ def test_one_account_may_have_a_number_by_any_call(story: Story) -> None:
     ]
     done = story.plan("\n".join(calls))
     assert (done.code, done.of("diagnostic")) == (0, [])
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+@pytest.mark.parametrize("whole_first", [True, False])
+def test_a_retry_forgives_no_contradiction(story: Story, kind: str, whole_first: bool) -> None:
+    (story.here / "unit").write_text("x")
+    lines = [WHOLE, OTHERS[kind]] if whole_first else [OTHERS[kind], WHOLE]
+    lines[0] = f"pcall(function() {lines[0]} end)" if "http" in lines[0] else lines[0]
+    lua = f"""task({{name = "t", retries = 1, run = function() {lines[0]}; {lines[1]} end}})"""
+    for done in (story.plan(lua), story.run()):
+        assert done.code != 0
+        assert {d["title"] for d in done.of("diagnostic")} == {"two declarations of one thing"}
+
+
+def test_what_was_refused_stands_in_the_way_of_nothing(story: Story) -> None:
+    lua = f"""
+        {OTHERS["line"]}
+        pcall(function() {WHOLE} end)
+        {OTHERS["block"]}
+        pcall(function() {AWAY["path"].replace("old", "unit")} end)
+        file_ops.lineinfile({{path = HERE .. "/unit", line = "z"}})
+    """
+    assert story.run(lua).code == 0
+    assert {"y", "z"} <= set(story.lines("unit"))

@@ -88,12 +88,12 @@ class Places:
         """Refuses what decides for others where one of them wants it otherwise."""
         if not claim.resource.governing:
             return
-        self._governors[address] = claim
         host = _host(address, claim.resource)
         for held, known in self._claims.items():
             if held != address and _host(held, known.resource) == host:
                 wanted = claim.there.governs(known.there)
                 _agree(held, known.resource, wanted, known.caller, claim.caller, claim.caller)
+        self._governors[address] = claim
 
     def _check_whole(self, address: Address, claim: Claim) -> None:
         path, part = claim.there.place, claim.resource.part_of_file
@@ -101,10 +101,9 @@ class Places:
             return
         place = (_host(address, claim.resource), path)
         mine, others = (self._parts, self._whole) if part else (self._whole, self._parts)
-        first = mine.setdefault(place, claim)
-        other = others.get(place)
-        if other is None and not part and first.resource.type != claim.resource.type:
-            other = first
+        first, other = mine.get(place), others.get(place)
+        if other is None and first is not None and not part:
+            other = None if first.resource.type == claim.resource.type else first
         if other is not None and not other.retried(claim.caller):
             raise ConflictError(
                 f"this {claim.resource.type} and the {other.resource.type} declared at "
@@ -115,6 +114,8 @@ class Places:
                 else "keep one of them",
                 effects=("this declaration was not applied",),
             )
+        if first is None or first.retried(claim.caller):
+            mine[place] = claim
 
     def _check_kept(self, address: Address, claim: Claim) -> None:
         """Refuses what is kept at or below a path that is kept away, whichever comes first."""
@@ -123,15 +124,12 @@ class Places:
             return
         if gone:
             self._kept = self._all_kept() if self._kept is None else self._kept
-            self._away |= dict.fromkeys(_spots(address, claim), claim)
-            others = [self._kept.get(spot) for spot in _spots(address, claim)]
+            mine, others, spots = self._away, self._kept, [*_spots(address, claim)]
         elif self._kept is None:
             return
         else:
-            above = [*_upwards(address, claim)]
-            self._kept |= dict.fromkeys(above, claim)
-            others = [self._away.get(spot) for spot in above]
-        for other in others:
+            mine, others, spots = self._kept, self._away, [*_upwards(address, claim)]
+        for other in map(others.get, spots):
             if other is not None and not other.retried(claim.caller):
                 kept, away = (other, claim) if gone else (claim, other)
                 raise ConflictError(
@@ -142,6 +140,7 @@ class Places:
                     hint="they would undo each other in every run: keep one of them",
                     effects=("this declaration was not applied",),
                 )
+        mine |= dict.fromkeys(spots, claim)
 
     def _all_kept(self) -> dict[Spot, Claim]:
         """Returns the claims of what is kept, by their paths and the folders above."""
