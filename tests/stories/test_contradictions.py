@@ -237,3 +237,57 @@ def test_what_was_refused_stands_in_the_way_of_nothing(story: Story) -> None:
     """
     assert story.run(lua).code == 0
     assert {"y", "z"} <= set(story.lines("unit"))
+
+
+PARTS = {
+    "a line in a block": (
+        'lineinfile({path = HERE .. "/conf", line = "x=1", regexp = "^x="})',
+        'blockinfile({path = HERE .. "/conf", block = "x=2"})',
+    ),
+    "a line that another pattern finds": (
+        'lineinfile({path = HERE .. "/conf", line = "x=1", regexp = "^x="})',
+        'lineinfile({path = HERE .. "/conf", line = "x=2", regexp = "^x=2"})',
+    ),
+    "a line that is replaced": (
+        'lineinfile({path = HERE .. "/conf", line = "x=1"})',
+        'replace({path = HERE .. "/conf", regexp = "x=1", replace = "x=2"})',
+    ),
+    "a line that is kept out": (
+        'blockinfile({path = HERE .. "/conf", block = "x=1"})',
+        'lineinfile({path = HERE .. "/conf", regexp = "x=", state = "absent"})',
+    ),
+    "markers of a block": (
+        'blockinfile({path = HERE .. "/conf", block = "x=1"})',
+        'lineinfile({path = HERE .. "/conf", regexp = "END", state = "absent"})',
+    ),
+}
+
+
+@pytest.mark.parametrize("parts", PARTS)
+@pytest.mark.parametrize("turned", [False, True])
+def test_parts_of_a_file_that_undo_each_other_are_refused(
+    story: Story, parts: str, turned: bool
+) -> None:
+    (story.here / "conf").write_text("first\nx=3\nx=1\n" if "kept" not in parts else "first\n")
+    lines = [f"file_ops.{part}" for part in PARTS[parts]]
+    lua = "\n".join(reversed(lines) if turned else lines)
+    ran = [story.run(lua), story.plan(), story.run()]
+    for done in ran:
+        assert done.code != 0
+        [told] = done.of("diagnostic")
+        assert told["title"] == "two declarations of one thing"
+        assert "would undo" in told["detail"] and "web.lua:1" in told["detail"]
+        assert told["loc"].endswith(":2")
+    assert not {"changed", "created", "removed"} & set(ran[-1].counts)
+
+
+def test_parts_of_a_file_that_meet_and_agree_are_kept(story: Story) -> None:
+    (story.here / "conf").write_text("x=0\nport=80\n")
+    lua = """
+        file_ops.lineinfile({path = HERE .. "/conf", line = "x=1", regexp = "^x="})
+        file_ops.replace({path = HERE .. "/conf", regexp = "^port=.*$", replace = "port=81"})
+        file_ops.blockinfile({path = HERE .. "/conf", block = "x=1\\nport=81"})
+        file_ops.lineinfile({path = HERE .. "/conf", line = "y=1", insertbefore = "BOF"})
+    """
+    assert story.run(lua).code == 0
+    assert set(story.run().counts) == {"unchanged"}

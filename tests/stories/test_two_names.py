@@ -105,5 +105,7 @@ def test_what_another_name_declares_of_an_archive_is_left_to_it(
     assert site.run("\n".join(lines if archive_first else reversed(lines))).code == 0
     for _ in range(2):
         assert set(site.run().counts) == {"unchanged"}
+    drift = site.sloth("--json", "stack", "drift", "web").json
+    assert (drift["checked"], drift["drifted"], drift["missing"]) == (2, [], [])
     assert site.lines("run/app") == ["mine"]
     assert sorted(p.name for p in (site.here / "run").iterdir()) == ["app", "kept", "old"]

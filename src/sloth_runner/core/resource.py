@@ -299,6 +299,12 @@ class Resource(Declared, frozen=True, kw_only=True):
     async def preview_check(self, host: Host, actual: State | None, change: Diff) -> None:
         """MAY: look closer before a change and refuse it (TaskError); runs in the preview too."""
 
+    async def undoes(
+        self, host: Host, change: Diff, others: Sequence["Resource"]
+    ) -> "Resource | None":
+        """MAY: which of ``others``, parts of its file that are as they should be, it would undo."""
+        return None
+
     async def rehearsal(self, host: Host, change: Diff) -> tuple[Request, ...]:
         """MAY: what ``apply`` will ask to be written, for a preview to hear what refuses it.
 

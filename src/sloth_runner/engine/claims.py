@@ -84,6 +84,11 @@ class Claims:
         self.seen.add((address, False))
         return resource
 
+    def beside(self, address: Address) -> Mapping[Address, Claim]:
+        """Returns who else has a part of the file in which the one at ``address`` has one."""
+        claim = self._claims.get(address)
+        return {} if claim is None else self._places.beside(address, claim)
+
     def recognise(self, address: Address, name: str) -> None:
         """Notes that what is declared at ``address`` is known to its host as ``name``.
 

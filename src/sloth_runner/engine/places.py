@@ -46,16 +46,15 @@ class Places:
         self._claims = claims
         self._recorded = recorded
         self._place = place
-        self._whole: dict[Spot, Claim] = {}
-        self._parts: dict[Spot, Claim] = {}
+        self._whole: dict[Spot, dict[Address, Claim]] = {}
+        self._parts: dict[Spot, dict[Address, Claim]] = {}
         self._kept: dict[Spot, Claim] | None = None  # asked for once something is kept away
         self._away: dict[Spot, Claim] = {}
         self._governors: dict[Address, Claim] = {}
 
     def there(self, address: Address, resource: Resource) -> Resource:
         """Returns ``resource`` at the place to which its own leads through links."""
-        place = self._place(address.host, resource)
-        return resource if place in (None, resource.place) else resource.moved(str(place))
+        return _there(address, resource, self._place)
 
     def settled(self, address: Address, resource: Resource, caller: Caller) -> Resource:
         """Returns ``resource`` with what others decide for it: what holds it, what is within it."""
@@ -69,14 +68,8 @@ class Places:
                     _check(resource, caller)
         if not resource.spreads:
             return resource
-        others = {held: self.there(held, other) for held, other in self._recorded.items()}
-        others |= {held: claim.there for held, claim in self._claims.items()}
-        there = self.there(address, resource)
-        return among(
-            address,
-            resource,
-            {held: _from(resource, there, other) for held, other in others.items()},
-        )
+        declared = {held: claim.resource for held, claim in self._claims.items()}
+        return among(address, resource, {**self._recorded, **declared}, self._place)
 
     def take(self, address: Address, claim: Claim) -> None:
         """Notes a claim; raises ConflictError where another one of its path contradicts it."""
@@ -101,10 +94,13 @@ class Places:
             return
         place = (_host(address, claim.resource), path)
         mine, others = (self._parts, self._whole) if part else (self._whole, self._parts)
-        first, other = mine.get(place), others.get(place)
-        if other is None and first is not None and not part:
-            other = None if first.resource.type == claim.resource.type else first
-        if other is not None and not other.retried(claim.caller):
+        same = mine.setdefault(place, {})
+        against = [*others.get(place, {}).values()]
+        if not part:
+            against += [c for c in same.values() if c.resource.type != claim.resource.type]
+        for other in against:
+            if other.retried(claim.caller):
+                continue
             raise ConflictError(
                 f"this {claim.resource.type} and the {other.resource.type} declared at "
                 f"{other.caller.place} both own the content of {claim.resource.place}",
@@ -114,8 +110,16 @@ class Places:
                 else "keep one of them",
                 effects=("this declaration was not applied",),
             )
-        if first is None or first.retried(claim.caller):
-            mine[place] = claim
+        same[address] = claim
+
+    def beside(self, address: Address, claim: Claim) -> dict[Address, Claim]:
+        """Returns who else has a part of the file in which ``claim`` has one."""
+        parts = self._parts.get((_host(address, claim.resource), str(claim.there.place)), {})
+        return {
+            held: other
+            for held, other in parts.items()
+            if held != address and not other.retried(claim.caller)
+        }
 
     def _check_kept(self, address: Address, claim: Claim) -> None:
         """Refuses what is kept at or below a path that is kept away, whichever comes first."""
@@ -163,23 +167,30 @@ def _upwards(address: Address, claim: Claim) -> Iterator[Spot]:
     return ((host, above) for host, path in _spots(address, claim) for above in upwards(path))
 
 
+def among(
+    address: Address, resource: Resource, others: Mapping[Address, Resource], place: PlaceOf
+) -> Resource:
+    """Returns ``resource``, which spreads over its place, with what is left to ``others``."""
+    host, there = _host(address, resource), _there(address, resource, place)
+    near = [
+        _from(resource, there, _there(held, other, place))
+        for held, other in sorted(others.items())
+        if held != address and _host(held, other) == host
+    ]
+    return resource.among(near)
+
+
+def _there(address: Address, resource: Resource, place: PlaceOf) -> Resource:
+    found = place(address.host, resource)
+    return resource if found in (None, resource.place) else resource.moved(str(found))
+
+
 def _from(resource: Resource, there: Resource, other: Resource) -> Resource:
     """Returns what is in the place of ``resource``, which is ``there``, by its name from there."""
     place, beside = str(there.place), other.place or ""
     if there is resource or not (beside == place or is_below(beside, place)):
         return other
     return other.moved(str(resource.place) + beside.removeprefix(place))
-
-
-def among(address: Address, resource: Resource, others: Mapping[Address, Resource]) -> Resource:
-    """Returns ``resource``, which spreads over its place, with what is left to ``others``."""
-    host = _host(address, resource)
-    near = [
-        other
-        for held, other in sorted(others.items())
-        if held != address and _host(held, other) == host
-    ]
-    return resource.among(near)
 
 
 def _host(address: Address, resource: Resource) -> str:

@@ -133,6 +133,7 @@ class Prediction:
         hindered = await self._hindered(looking, [item for item, refused in checks if not refused])
         for item, refused in checks:
             refused = refused or hindered.get(item.address)
+            refused = refused or await self._identities.undoing(item, looking)
             outcomes.append(await self._change(item, looking, None, refused))
         harm = await self._harm(looking, [item for item, _ in following])
         for item, follows in following:

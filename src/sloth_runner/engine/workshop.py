@@ -263,5 +263,7 @@ async def _looked_at(
                     refined[row.address] = base, resource
         observations.begin(recorded)
         await asyncio.sleep(0)
-    observations.begin({a: among(a, resource, declared) for a, resource in spread.items()})
+    for host in {address.host for address in spread}:
+        await observations.locate(host, [r for a, r in spread.items() if a.host == host])
+    observations.begin({a: among(a, r, declared, observations.place) for a, r in spread.items()})
     return refined, declared
