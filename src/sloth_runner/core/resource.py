@@ -170,7 +170,7 @@ class Resource(Declared, frozen=True, kw_only=True):
 
     @property
     def needs_parent(self) -> bool:
-        """MAY: whether the directory that holds ``path`` must be there before it is made."""
+        """MAY: whether the directory that holds ``place`` must be there before it is made."""
         return False
 
     @property
