@@ -601,10 +601,6 @@ def test_a_registration_that_is_made_again_is_kept(story: Story) -> None:
             'file_ops.content({path = HERE .. "/link/f", content = "fixed"})',
         ),
         (
-            'file_ops.content({path = HERE .. "/link/f", content = "other\\n"})',
-            'file_ops.lineinfile({path = HERE .. "/real/f", line = "fixed"})',
-        ),
-        (
             'io.open(HERE .. "/real/f", "w"):write("other"):close()',
             'file_ops.content({path = HERE .. "/last", content = "fixed", follow = true})',
         ),

@@ -72,7 +72,10 @@ def test_two_names_that_want_the_same_are_two_rows(site: Story) -> None:
         file_ops.content({path = HERE .. "/var/y", content = "two"})
         file_ops.remove(HERE .. "/var/run/z")
     """
-    assert site.run(lua).code == 0
+    planned = {event["res"]: event.get("follows") for event in site.plan(lua).of("resource.end")}
+    first = f"local/line:{site.here}/run/old#a"
+    assert planned[f"line:{site.here}/var/run/old#b"] == first
+    assert site.run().code == 0
     assert set(site.run().counts) == {"unchanged"}
     assert len(site.resources()) == 6
 
