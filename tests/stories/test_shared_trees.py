@@ -239,3 +239,12 @@ def test_a_file_may_be_edited_before_the_archive_that_it_is_of_is_unpacked(
     settles(site, f"{edit}\n{UNPACK}")
     assert "debug=1" in site.lines("www/app/conf/main")
     assert modes(site)["app/conf/main"] == "0644"
+
+
+def test_an_archive_that_is_declared_again_leaves_what_was_declared_meanwhile(site: Story) -> None:
+    mine = 'file_ops.content({path = HERE .. "/www/app/conf/main", content = "mine"})'
+    lua = f'{MADE}\n{UNPACK}\n{mine}\ntask({{name = "again", run = function() {UNPACK} end}})'
+    assert site.run(lua).code == 0
+    assert site.lines("www/app/conf/main") == ["mine"]
+    for _ in range(2):
+        assert set(site.run().counts) == {"unchanged"}

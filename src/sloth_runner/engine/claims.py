@@ -51,7 +51,8 @@ class Claims:
         if claim is not None and claim.retried(caller):
             claim = None
         declared = resource
-        if claim is not None and claim.declared == declared:
+        again = claim is not None and claim.declared == declared
+        if claim is not None and again and not resource.spreads:
             resource = claim.resource
         else:
             resource = self._places.settled(address, resource, caller)
@@ -61,7 +62,7 @@ class Claims:
             resource = merged
         elif claim is not None and resource == self.bases.get(address):
             resource = claim.resource
-        elif claim is not None and claim.resource != resource:
+        elif claim is not None and not again and claim.resource != resource:
             refined = self._refine(address, resource, claim.resource)
             if refined is None and _wants_the_same(claim.resource, resource):
                 refined = claim.resource
