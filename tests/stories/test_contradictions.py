@@ -300,3 +300,81 @@ def test_changes_of_a_user_that_go_together_are_all_wanted(story: Story, more: s
     """
     planned = story.plan(lua)
     assert (planned.code, planned.counts) == (0, {"created": 1, "changed": 2})
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+@pytest.mark.parametrize("whole_first", [True, False])
+def test_a_retry_forgives_no_contradiction(story: Story, kind: str, whole_first: bool) -> None:
+    (story.here / "unit").write_text("x")
+    lines = [WHOLE, OTHERS[kind]] if whole_first else [OTHERS[kind], WHOLE]
+    lines[0] = f"pcall(function() {lines[0]} end)" if "http" in lines[0] else lines[0]
+    lua = f"""task({{name = "t", retries = 1, run = function() {lines[0]}; {lines[1]} end}})"""
+    for done in (story.plan(lua), story.run()):
+        assert done.code != 0
+        assert {d["title"] for d in done.of("diagnostic")} == {"two declarations of one thing"}
+
+
+def test_what_was_refused_stands_in_the_way_of_nothing(story: Story) -> None:
+    lua = f"""
+        {OTHERS["line"]}
+        pcall(function() {WHOLE} end)
+        {OTHERS["block"]}
+        pcall(function() {AWAY["path"].replace("old", "unit")} end)
+        file_ops.lineinfile({{path = HERE .. "/unit", line = "z"}})
+    """
+    assert story.run(lua).code == 0
+    assert {"y", "z"} <= set(story.lines("unit"))
+
+
+PARTS = {
+    "a line in a block": (
+        'lineinfile({path = HERE .. "/conf", line = "x=1", regexp = "^x="})',
+        'blockinfile({path = HERE .. "/conf", block = "x=2"})',
+    ),
+    "a line that another pattern finds": (
+        'lineinfile({path = HERE .. "/conf", line = "x=1", regexp = "^x="})',
+        'lineinfile({path = HERE .. "/conf", line = "x=2", regexp = "^x=2"})',
+    ),
+    "a line that is replaced": (
+        'lineinfile({path = HERE .. "/conf", line = "x=1"})',
+        'replace({path = HERE .. "/conf", regexp = "x=1", replace = "x=2"})',
+    ),
+    "a line that is kept out": (
+        'blockinfile({path = HERE .. "/conf", block = "x=1"})',
+        'lineinfile({path = HERE .. "/conf", regexp = "x=", state = "absent"})',
+    ),
+    "markers of a block": (
+        'blockinfile({path = HERE .. "/conf", block = "x=1"})',
+        'lineinfile({path = HERE .. "/conf", regexp = "END", state = "absent"})',
+    ),
+}
+
+
+@pytest.mark.parametrize("parts", PARTS)
+@pytest.mark.parametrize("turned", [False, True])
+def test_parts_of_a_file_that_undo_each_other_are_refused(
+    story: Story, parts: str, turned: bool
+) -> None:
+    (story.here / "conf").write_text("first\nx=3\nx=1\n" if "kept" not in parts else "first\n")
+    lines = [f"file_ops.{part}" for part in PARTS[parts]]
+    lua = "\n".join(reversed(lines) if turned else lines)
+    ran = [story.run(lua), story.plan(), story.run()]
+    for done in ran:
+        assert done.code != 0
+        [told] = done.of("diagnostic")
+        assert told["title"] == "two declarations of one thing"
+        assert "would undo" in told["detail"] and "web.lua:1" in told["detail"]
+        assert told["loc"].endswith(":2")
+    assert not {"changed", "created", "removed"} & set(ran[-1].counts)
+
+
+def test_parts_of_a_file_that_meet_and_agree_are_kept(story: Story) -> None:
+    (story.here / "conf").write_text("x=0\nport=80\n")
+    lua = """
+        file_ops.lineinfile({path = HERE .. "/conf", line = "x=1", regexp = "^x="})
+        file_ops.replace({path = HERE .. "/conf", regexp = "^port=.*$", replace = "port=81"})
+        file_ops.blockinfile({path = HERE .. "/conf", block = "x=1\\nport=81"})
+        file_ops.lineinfile({path = HERE .. "/conf", line = "y=1", insertbefore = "BOF"})
+    """
+    assert story.run(lua).code == 0
+    assert set(story.run().counts) == {"unchanged"}

@@ -389,3 +389,22 @@ def test_what_is_filled_when_it_is_read_crosses_as_data(story: Story) -> None:
         '{"a":{"x":1}}',
     ]
     assert story.sloth("stack", "outputs", "web", "r").out == '{"a":{"x":1}}\n'
+
+
+def test_a_copy_that_has_no_folder_to_be_in_is_refused_by_the_plan(story: Story) -> None:
+    (story.here / "page").write_text("page")
+    copy = 'file_ops.fetch({src = HERE .. "/page", dest = HERE .. "/no/copy"})'
+    planned, ran = story.plan(copy), story.run()
+    assert planned.counts == ran.counts == {"failed": 1}
+    made = f'file_ops.directory(HERE .. "/no")\n{copy}'
+    assert story.plan(made).counts == story.run().counts == {"created": 2}
+
+
+def test_a_copy_that_the_workflow_has_removed_is_fetched_again(story: Story) -> None:
+    (story.here / "page").write_text("page")
+    copy = 'file_ops.fetch({src = HERE .. "/page", dest = HERE .. "/copy"})'
+    assert story.run(copy).counts == {"created": 1}
+    lua = f'os.remove(HERE .. "/copy")\n{copy}'
+    assert story.plan(lua).of("resource.end")[0]["follows"] == f"local/io:{story.here}/copy"
+    assert story.run().counts == {"created": 1}
+    assert story.lines("copy") == ["page"]

@@ -194,3 +194,56 @@ def test_a_fetched_file_gets_the_owner_of_the_recursive_directory_it_is_in(
     other = 'file_ops.fetch({src = HERE .. "/report", dest = HERE .. "/www/report", owner = "bin"})'
     [told] = story.plan("\n".join([lines[0], other])).of("diagnostic")
     assert "owner bin" in told["detail"]
+
+
+def test_what_an_archive_takes_for_its_sign_may_be_made_before_it(site: Story) -> None:
+    (site.here / "ready").write_text("")
+    lua = f"""{MADE}
+        file_ops.symlink({{path = HERE .. "/done", target = "ready"}})
+        file_ops.unarchive({{src = "app.tar", dest = HERE .. "/www", creates = HERE .. "/done"}})
+    """
+    (site.here / "www").mkdir()
+    [_, unpacked] = site.plan(lua).of("resource.end")
+    assert unpacked["follows"] == f"local/symlink:{site.here}/done"
+    assert site.run().counts == {"created": 1, "unchanged": 2}
+    (site.here / "done").unlink()
+    assert site.plan().of("resource.end")[-1]["follows"] == f"local/symlink:{site.here}/done"
+    assert site.run().counts == {"created": 1, "unchanged": 2}
+
+
+def test_an_edited_file_keeps_its_content_where_its_attributes_are_put_back(site: Story) -> None:
+    edit = 'file_ops.lineinfile({path = HERE .. "/www/app/conf/main", line = "debug=1"})'
+    settles(site, f"{MADE}\n{UNPACK}\n{edit}")
+    conf = site.here / "www/app/conf/main"
+    conf.write_bytes(conf.read_bytes() + b"by hand\n")
+    conf.chmod(0o600)
+    assert site.run().counts == {"changed": 1, "unchanged": 2}
+    assert conf.read_bytes() == b"port=80\nhost=a\ndebug=1\nby hand\n"
+    assert conf.stat().st_mode & 0o777 == 0o644
+    conf.unlink()
+    conf.symlink_to("/nowhere")
+    assert site.run().code == 0
+    assert (conf.is_symlink(), conf.read_text()) == (False, "port=80\nhost=a\ndebug=1\n")
+
+
+@pytest.mark.parametrize("mode", ["0600", "0644"])
+def test_a_file_may_be_edited_before_the_archive_that_it_is_of_is_unpacked(
+    site: Story, mode: str
+) -> None:
+    (site.here / "www/app/conf").mkdir(parents=True)
+    edit = (
+        'file_ops.blockinfile({path = HERE .. "/www/app/conf/main", block = "debug=1", '
+        f'create = true, mode = "{mode}", sensitive = false}})'
+    )
+    settles(site, f"{edit}\n{UNPACK}")
+    assert "debug=1" in site.lines("www/app/conf/main")
+    assert modes(site)["app/conf/main"] == "0644"
+
+
+def test_an_archive_that_is_declared_again_leaves_what_was_declared_meanwhile(site: Story) -> None:
+    mine = 'file_ops.content({path = HERE .. "/www/app/conf/main", content = "mine"})'
+    lua = f'{MADE}\n{UNPACK}\n{mine}\ntask({{name = "again", run = function() {UNPACK} end}})'
+    assert site.run(lua).code == 0
+    assert site.lines("www/app/conf/main") == ["mine"]
+    for _ in range(2):
+        assert set(site.run().counts) == {"unchanged"}

@@ -8,7 +8,7 @@ only looks. Each is a frozen keyword-only struct of msgspec whose fields are its
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from sloth_runner.core import diff as differ
 from sloth_runner.core import forms, schema
@@ -137,6 +137,11 @@ class Resource(Declared, frozen=True, kw_only=True):
         """MAY: the path of what it keeps, on the controller where ``on_controller``."""
         return self.path
 
+    def moved(self, place: str) -> "Resource":
+        """Returns this one with another ``place``, where that is a parameter that names it."""
+        key = next((k for k in schema.keys_of(type(self)) if getattr(self, k) == self.place), None)
+        return self if key is None else structs.replace(self, **{key: place})
+
     @property
     def sees(self) -> tuple[str, ...]:
         """MAY: paths beside ``path`` that are looked at when it is observed."""
@@ -164,7 +169,7 @@ class Resource(Declared, frozen=True, kw_only=True):
 
     @property
     def needs_parent(self) -> bool:
-        """MAY: whether the directory that holds ``path`` must be there before it is made."""
+        """MAY: whether the directory that holds ``place`` must be there before it is made."""
         return False
 
     @property
@@ -292,6 +297,12 @@ class Resource(Declared, frozen=True, kw_only=True):
 
     async def preview_check(self, host: Host, actual: State | None, change: Diff) -> None:
         """MAY: look closer before a change and refuse it (TaskError); runs in the preview too."""
+
+    async def undoes(
+        self, host: Host, change: Diff, others: Sequence["Resource"]
+    ) -> "Resource | None":
+        """MAY: which of ``others``, parts of its file that are as they should be, it would undo."""
+        return None
 
     async def rehearsal(self, host: Host, change: Diff) -> tuple[Request, ...]:
         """MAY: what ``apply`` will ask to be written, for a preview to hear what refuses it.

@@ -96,6 +96,9 @@ class Calls:
     async def _ensure(
         self, host: str, resources: Sequence[Resource], caller: Caller
     ) -> list[Outcome]:
+        observations = self._pipeline.observations
+        if not observations.located(host, resources):
+            await observations.locate(host, resources)
         resources = [self._claims.claim(host, resource, caller) for resource in resources]
         return await self._pipeline.ensure(host, resources, caller)
 

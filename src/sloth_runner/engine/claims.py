@@ -1,6 +1,6 @@
 """Which line of the workflow speaks for which thing, and that no two disagree."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from msgspec import structs
 
@@ -9,7 +9,7 @@ from sloth_runner.core.address import Address
 from sloth_runner.core.errors import ConflictError
 from sloth_runner.core.resource import Resource
 from sloth_runner.engine.context import Caller
-from sloth_runner.engine.places import Claim, Places
+from sloth_runner.engine.places import Claim, PlaceOf, Places
 
 
 class Claims:
@@ -26,13 +26,14 @@ class Claims:
         self,
         refined: Mapping[Address, tuple[Resource, Resource]],
         recorded: Mapping[Address, Resource],
+        place: PlaceOf,
     ) -> None:
         self._refined = refined
         self.bases: dict[Address, Resource] = {}
         self.awaiting: dict[Address, Resource] = {}
         self._claims: dict[Address, Claim] = {}
         self._parts: dict[Address, list[Resource]] = {}
-        self._places = Places(self._claims, recorded)
+        self._places = Places(self._claims, recorded, place)
         self._takers: dict[tuple[str, str, str], Address] = {}
         self._things: dict[Address, Address] = {}
         self._aliases: dict[Address, set[Address]] = {}
@@ -54,7 +55,8 @@ class Claims:
             claim = None
             self._parts.pop(address, None)
         declared = resource
-        if claim is not None and claim.declared == declared:
+        again = claim is not None and claim.declared == declared
+        if claim is not None and again and not resource.spreads:
             resource = claim.resource
         else:
             resource = self._places.settled(address, resource, caller)
@@ -64,7 +66,7 @@ class Claims:
             resource = merged
         elif claim is not None and resource == self.bases.get(address):
             resource = claim.resource
-        elif claim is not None and claim.resource != resource:
+        elif claim is not None and not again and claim.resource != resource:
             refined = self._refine(address, resource, claim)
             if refined is None and _wants_the_same(claim.resource, resource):
                 refined = claim.resource
@@ -77,34 +79,56 @@ class Claims:
                 )
             self.bases.setdefault(address, claim.resource)
             resource = refined
-        claim = Claim(declared, resource, caller)
+        claim = Claim(declared, resource, caller, self._places.there(address, resource))
         self._check_taken(address, claim)
         self._places.take(address, claim)
+        if not resource.has_aliases and (claim.there is not resource or self._aliases):
+            thing = address._replace(name=claim.there.name)
+            self._check_alias(address, claim, thing, lambda known: known.there)
         self._claims[address] = claim
         if resource.takes is not None:
             self._takers[(host, resource.type, resource.takes)] = address
         self.seen.add((address, False))
         return resource
 
-    def recognise(self, address: Address, name: str, caller: Caller) -> None:
+    def beside(self, address: Address) -> Mapping[Address, Claim]:
+        """Returns who else has a part of the file in which the one at ``address`` has one."""
+        claim = self._claims.get(address)
+        return {} if claim is None else self._places.beside(address, claim)
+
+    def recognise(self, address: Address, name: str) -> None:
         """Notes that what is declared at ``address`` is known to its host as ``name``.
 
         Raises ConflictError where the same thing is declared otherwise under another name.
         """
-        thing = address._replace(name=name)
+        claim = self._claims.get(address)
+        if claim is not None:
+            thing = address._replace(name=name)
+            self._check_alias(address, claim, thing, lambda known: _named(known.resource, name))
+
+    def _check_alias(
+        self,
+        address: Address,
+        claim: Claim,
+        thing: Address,
+        known: Callable[[Claim], Resource],
+    ) -> None:
+        """Refuses what is declared otherwise of one ``thing``, where ``known`` tells what that is.
+
+        The name of the thing itself, and no other, need not be noted.
+        """
         if thing != address:
             self._things[address] = thing
             self._aliases.setdefault(thing, {thing}).add(address)
-        claim = self._claims.get(address)
         for alias in self._aliases.get(thing, set()) - {address}:
             other = self._claims.get(alias)
-            if claim is None or other is None or other.retried(caller):
+            if other is None or other.retried(claim.caller):
                 continue
-            if not _agrees(_named(claim.resource, name), _named(other.resource, name)):
+            if not _agrees(known(claim), known(other)):
                 raise ConflictError(
                     f"{address} and {alias}, declared differently at {other.caller.place}, are "
                     f"the same on this host",
-                    location=caller.location,
+                    location=claim.caller.location,
                     hint="give both the same properties, or keep one of them",
                     effects=("this declaration was not applied",),
                 )

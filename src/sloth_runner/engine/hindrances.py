@@ -93,10 +93,12 @@ class Hindrances:
 
     async def _without_parent(self, item: Work, looking: Host) -> HostError | None:
         """Returns the error of what cannot be made because its directory will not be there."""
-        path = item.resource.path
+        path = item.resource.place
         if path is None or not item.resource.needs_parent or item.change.kind != "create":
             return None
         host, parent = item.address.host, posixpath.dirname(path)
+        if item.resource.on_controller:
+            host, looking = LOCAL, looking.controller
         there = self._overlay.is_folder(host, parent)
         if there is None:
             if (host, parent) not in self._parents:

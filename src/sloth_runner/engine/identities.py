@@ -1,20 +1,21 @@
-"""One thing under two names: what only its machine knows, once it has been looked at."""
+"""Lines that disagree of one thing, where only its machine tells, once it has been looked at."""
 
 from collections.abc import Sequence
 
 from sloth_runner.core.address import Address
 from sloth_runner.core.errors import ConflictError, SlothError
-from sloth_runner.core.host import ReadOnlyHost
+from sloth_runner.core.host import Host, ReadOnlyHost
 from sloth_runner.core.plugins import answer_of
 from sloth_runner.core.resource import Resource
 from sloth_runner.engine.claims import Claims
 from sloth_runner.engine.context import Caller
 from sloth_runner.engine.machines import Machines
 from sloth_runner.engine.observations import Seen
+from sloth_runner.engine.work import Work
 
 
 class Identities:
-    """Tells the claims of a run under which names its machines know what was declared."""
+    """Compares the claims of a run with what its machines know of what was declared."""
 
     def __init__(self, claims: Claims, machines: Machines) -> None:
         self._claims = claims
@@ -45,9 +46,28 @@ class Identities:
             for (address, _), state in zip(wanted, seen, strict=True)
         ]
 
+    async def undoing(self, item: Work, looking: Host) -> ConflictError | None:
+        """Returns the error of a change that would undo what another line keeps in the file."""
+        others = self._claims.beside(item.address) if item.resource.part_of_file else {}
+        by_part = {other.resource: (held, other.caller) for held, other in others.items()}
+        if not by_part:
+            return None
+        asked = item.resource.undoes(looking, item.change, [*by_part])
+        undone = await answer_of(type(item.resource), asked)
+        if undone is None:
+            return None
+        address, caller = by_part[undone]
+        return ConflictError(
+            f"{item.address} would undo {address}, declared at {caller.place}",
+            location=item.caller.location,
+            hint="they would undo each other in every run: keep one of them, or narrow what it "
+            "looks for",
+            effects=("this declaration was not applied",),
+        )
+
     def _conflict(self, address: Address, name: str, caller: Caller) -> ConflictError | None:
         try:
-            self._claims.recognise(address, name, caller)
+            self._claims.recognise(address, name)
         except ConflictError as error:
             return error
         return None

@@ -7,13 +7,15 @@ of the recorded order, which doubles with each hit.
 """
 
 import asyncio
+import contextlib
 import math
+import posixpath
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
-from sloth_runner.core.address import Address
+from sloth_runner.core.address import LOCAL, Address
 from sloth_runner.core.errors import SlothError
 from sloth_runner.core.host import FileStat, Host, ReadOnlyHost, Request
 from sloth_runner.core.plugins import answer_of
@@ -57,6 +59,7 @@ class Observations:
         self._touched: dict[str, Touched] = {}
         self._distrusted: dict[str, Touched] = {}
         self._real: dict[tuple[str, str], str] = {}
+        self._linked = False
         self._window: dict[str, int] = {}
         self._ahead_of_calls: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._sources_ahead: asyncio.Task[None] | None = None
@@ -89,7 +92,7 @@ class Observations:
 
     async def get(self, host: str, resources: Sequence[tuple[Address, Resource]]) -> list[Seen]:
         """Observes resources of one type, from what is kept where that still serves."""
-        if self._ahead_of_calls and resources:
+        if resources and (host, resources[0][1].type) in self._ahead_of_calls:
             await self._settled(host, resources[0][1].type)
         missing = [
             (address, resource)
@@ -171,14 +174,57 @@ class Observations:
             found = await machine.perform([Request("resolve", {"path": path}) for path in wanted])
             for path, real in zip(wanted, found, strict=True):
                 self._real[(host, path)] = path if isinstance(real, Exception) else real
+                self._linked = self._linked or self._real[(host, path)] != path
+
+    def located(self, host: str, resources: Sequence[Resource]) -> bool:
+        """Whether it is known already where these resources, of one type, are (``locate``)."""
+        first = resources[0]
+        if first.place is None:
+            return True
+        if first.spreads or (host, first.type) in self._ahead_of_calls:
+            return False
+        where, known = LOCAL if first.on_controller else host, self._real
+        for resource in resources:
+            for way in _ways_to(resource, resource.place):
+                if (where, way) not in known:
+                    return False
+        return True
+
+    async def locate(self, host: str, resources: Sequence[Resource]) -> None:
+        """Finds out where these resources, of one type, are (``place``), unless that is known.
+
+        Of one that ``spreads`` it is asked where all are that the record has.
+        """
+        first = resources[0]
+        if first.place is None:
+            return
+        await self._settled(host, first.type)
+        where = LOCAL if first.on_controller else host
+        beside = self._recorded.items() if first.spreads else ()
+        wanted = [*resources, *(other for address, other in beside if address.host == host)]
+        with contextlib.suppress(SlothError):  # it will be told of what is looked at
+            await self.resolve(where, [path for r in wanted for path in _ways_to(r, r.place)])
+
+    def place(self, host: str, resource: Resource) -> str | None:
+        """Returns where the place of a resource is, as far as that is known."""
+        path = resource.place
+        if path is None or not self._linked:
+            return path
+        where = LOCAL if resource.on_controller else host
+        return self._led(where, path, follow=getattr(resource, "follow", False))
+
+    def _led(self, host: str, path: str, *, follow: bool) -> str:
+        """Returns what a path leads to, as far as that is known."""
+        real = self._real.get((host, path)) if follow else None
+        if real is not None:
+            return real
+        folder, name = posixpath.split(path)
+        return posixpath.join(self._real.get((host, folder), folder), name)
 
     def names(self, host: str, path: str) -> tuple[str, ...]:
         """Returns a path and, where that is known and another, what it leads to."""
-        folder, _, name = path.rpartition("/")
-        real = self._real.get((host, path))
-        if real is None and (host, folder) in self._real:
-            real = f"{self._real[(host, folder)].rstrip('/')}/{name}"
-        return (path,) if real in (None, path) else (path, str(real))
+        real = self._led(host, path, follow=True) if self._linked else path
+        return (path,) if real == path else (path, real)
 
     def resolved(self, host: str, touches: Touches) -> Touches:
         """Returns what is touched under all names that are known of it."""
@@ -333,11 +379,15 @@ class Observations:
 def _links_of(resources: Iterable[Resource]) -> Iterator[str]:
     """Yields what has to be resolved of the paths of resources."""
     for resource in resources:
-        if resource.path is not None:
-            yield resource.path.rpartition("/")[0]
-            if getattr(resource, "follow", False):
-                yield resource.path
+        yield from _ways_to(resource, resource.path)
         yield from resource.sees
+
+
+def _ways_to(resource: Resource, path: str | None) -> tuple[str, ...]:
+    if path is None:
+        return ()
+    folder = path.rpartition("/")[0] or "/"
+    return (folder, path) if getattr(resource, "follow", False) else (folder,)
 
 
 def _by_type(

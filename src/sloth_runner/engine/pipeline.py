@@ -183,6 +183,7 @@ class Pipeline:
         looking = ReadOnlyHost(self.machines.host(host))
         for item, refusal in await checked(work, looking, self.binding):
             try:
+                refusal = refusal or await self._identities.undoing(item, looking)
                 if refusal is not None:
                     raise refusal
                 origin = await self._preimages.take(looking, item.resource, item.seen)

@@ -1,23 +1,25 @@
 """What the lines of a workflow say of paths: who has which part, and that no two disagree."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 
 from msgspec import Struct, structs
 
 from sloth_runner.core.address import LOCAL, Address
 from sloth_runner.core.errors import ConflictError, ParamError
-from sloth_runner.core.paths import upwards
+from sloth_runner.core.paths import is_below, upwards
 from sloth_runner.core.resource import Resource
 from sloth_runner.engine.context import Caller
 
 
 class Claim(Struct, frozen=True):
-    """A declaration of this run: what stands there, what it became, and who declared it."""
+    """A declaration of this run: what stands there, what it became, and who declared it first."""
 
     declared: Resource
     resource: Resource
     caller: Caller
+    there: Resource
+    """``resource`` at the place to which its own leads through links."""
 
     def retried(self, caller: Caller) -> bool:
         """Whether it was made by an earlier attempt of the same task."""
@@ -26,13 +28,15 @@ class Claim(Struct, frozen=True):
 
 Spot = tuple[str, str]
 """A path on a machine, which is named first."""
+PlaceOf = Callable[[str, Resource], str | None]
+"""Tells where the place of a resource, declared for a host, is when links are followed."""
 
 
-class _Spots(dict[Spot, dict[str, Claim]]):
-    """Claims by path, of each task the last: an attempt takes the place of the one before it."""
+class _Spots(dict[Spot, dict[Address, Claim]]):
+    """Claims by path, of each address the last."""
 
-    def note(self, spot: Spot, claim: Claim) -> None:
-        self.setdefault(spot, {})[claim.caller.task] = claim
+    def note(self, spot: Spot, address: Address, claim: Claim) -> None:
+        self.setdefault(spot, {})[address] = claim
 
     def against(self, spot: Spot, claim: Claim) -> Iterator[Claim]:
         """Yields what is claimed there and counts beside ``claim``."""
@@ -47,22 +51,30 @@ class Places:
     """
 
     def __init__(
-        self, claims: Mapping[Address, Claim], recorded: Mapping[Address, Resource]
+        self,
+        claims: Mapping[Address, Claim],
+        recorded: Mapping[Address, Resource],
+        place: PlaceOf,
     ) -> None:
         self._claims = claims
         self._recorded = recorded
+        self._place = place
         self._whole = _Spots()
         self._parts = _Spots()
         self._kept: _Spots | None = None  # asked for once something is kept away
         self._away = _Spots()
         self._governors: dict[Address, Claim] = {}
 
+    def there(self, address: Address, resource: Resource) -> Resource:
+        """Returns ``resource`` at the place to which its own leads through links."""
+        return _there(address, resource, self._place)
+
     def settled(self, address: Address, resource: Resource, caller: Caller) -> Resource:
         """Returns ``resource`` with what others decide for it: what holds it, what is within it."""
         for holder, claim in self._governors.items():
             near = _host(holder, claim.resource) == _host(address, resource)
             if near and holder != address and not claim.retried(caller):
-                wanted = claim.resource.governs(resource)
+                wanted = claim.there.governs(self.there(address, resource))
                 _agree(address, resource, wanted, caller, claim.caller, caller)
                 lent = {name: v for name, v in wanted.items() if getattr(resource, name) is None}
                 if lent:
@@ -71,7 +83,7 @@ class Places:
         if not resource.spreads:
             return resource
         declared = {held: claim.resource for held, claim in self._claims.items()}
-        return among(address, resource, {**self._recorded, **declared})
+        return among(address, resource, {**self._recorded, **declared}, self._place)
 
     def take(self, address: Address, claim: Claim) -> None:
         """Notes a claim; raises ConflictError where another one of its path contradicts it."""
@@ -80,21 +92,31 @@ class Places:
         self._check_kept(address, claim)
         self._note(address, claim)
 
+    def beside(self, address: Address, claim: Claim) -> dict[Address, Claim]:
+        """Returns who else has a part of the file in which ``claim`` has one."""
+        parts = self._parts.get((_host(address, claim.resource), str(claim.there.place)), {})
+        return {
+            held: other
+            for held, other in parts.items()
+            if held != address and not other.retried(claim.caller)
+        }
+
     def _note(self, address: Address, claim: Claim) -> None:
-        resource, place, part = claim.resource, claim.resource.place, claim.resource.part_of_file
+        resource, place, part = claim.resource, claim.there.place, claim.resource.part_of_file
         if resource.governing:
             self._governors[address] = claim
         if place is None:
             return
-        spot = (_host(address, resource), place)
         if part is not None:
-            (self._parts if part else self._whole).note(spot, claim)
+            spot = (_host(address, resource), place)
+            (self._parts if part else self._whole).note(spot, address, claim)
         if not resource.absent:
             if self._kept is not None:
-                for above in _upwards(address, claim):
-                    self._kept.note(above, claim)
+                for spot in _upwards(address, claim):
+                    self._kept.note(spot, address, claim)
         elif not part:
-            self._away.note(spot, claim)
+            for spot in _spots(address, claim):
+                self._away.note(spot, address, claim)
 
     def _check_governed(self, address: Address, claim: Claim) -> None:
         """Refuses what decides for others where one of them wants it otherwise."""
@@ -104,12 +126,12 @@ class Places:
         for held, known in self._claims.items():
             near = _host(held, known.resource) == host
             if near and held != address and not known.retried(claim.caller):
-                wanted = claim.resource.governs(known.resource)
+                wanted = claim.there.governs(known.there)
                 _agree(held, known.resource, wanted, known.caller, claim.caller, claim.caller)
 
     def _check_whole(self, address: Address, claim: Claim) -> None:
         """Refuses what owns a content where another one owns it, or a part of it."""
-        resource, path, part = claim.resource, claim.resource.place, claim.resource.part_of_file
+        resource, path, part = claim.resource, claim.there.place, claim.resource.part_of_file
         if path is None or part is None:
             return
         spot = (_host(address, resource), path)
@@ -120,7 +142,7 @@ class Places:
         if other is not None:
             raise ConflictError(
                 f"this {resource.type} and the {other.resource.type} declared at "
-                f"{other.caller.place} both own the content of {path}",
+                f"{other.caller.place} both own the content of {resource.place}",
                 location=claim.caller.location,
                 hint="put the line or block into the content, or use file_ops.template"
                 if part or other.resource.part_of_file
@@ -134,14 +156,13 @@ class Places:
         if resource.place is None or (gone and resource.part_of_file):
             return
         if gone:
-            self._kept = self._all_kept() if self._kept is None else self._kept
-            others = self._kept.against((_host(address, resource), resource.place), claim)
+            self._kept = others = self._all_kept() if self._kept is None else self._kept
+            spots: Iterable[Spot] = _spots(address, claim)
         elif self._away:
-            above = _upwards(address, claim)
-            others = (other for spot in above for other in self._away.against(spot, claim))
+            others, spots = self._away, _upwards(address, claim)
         else:
             return
-        for other in others:
+        for other in (other for spot in spots for other in others.against(spot, claim)):
             kept, away = (other, claim) if gone else (claim, other)
             raise ConflictError(
                 f"the {kept.resource.type} {kept.resource.place} is declared at "
@@ -158,25 +179,45 @@ class Places:
         for address, claim in self._claims.items():
             if not claim.resource.absent:
                 for spot in _upwards(address, claim):
-                    kept.note(spot, claim)
+                    kept.note(spot, address, claim)
         return kept
 
 
+def _spots(address: Address, claim: Claim) -> set[Spot]:
+    """Returns the path of what is declared, as it is written and where it leads."""
+    host = _host(address, claim.resource)
+    return {(host, r.place) for r in (claim.resource, claim.there) if r.place is not None}
+
+
 def _upwards(address: Address, claim: Claim) -> Iterator[Spot]:
-    """Yields the path of what is claimed, if it has one, and every folder above it."""
-    host, place = _host(address, claim.resource), claim.resource.place
-    return ((host, path) for path in ([] if place is None else upwards(place)))
+    """Yields the paths of what is declared, and every folder above."""
+    return ((host, above) for host, path in _spots(address, claim) for above in upwards(path))
 
 
-def among(address: Address, resource: Resource, others: Mapping[Address, Resource]) -> Resource:
+def among(
+    address: Address, resource: Resource, others: Mapping[Address, Resource], place: PlaceOf
+) -> Resource:
     """Returns ``resource``, which spreads over its place, with what is left to ``others``."""
-    host = _host(address, resource)
+    host, there = _host(address, resource), _there(address, resource, place)
     near = [
-        other
+        _from(resource, there, _there(held, other, place))
         for held, other in sorted(others.items())
         if held != address and _host(held, other) == host
     ]
     return resource.among(near)
+
+
+def _there(address: Address, resource: Resource, place: PlaceOf) -> Resource:
+    found = place(address.host, resource)
+    return resource if found in (None, resource.place) else resource.moved(str(found))
+
+
+def _from(resource: Resource, there: Resource, other: Resource) -> Resource:
+    """Returns what is in the place of ``resource``, which is ``there``, by its name from there."""
+    place, beside = str(there.place), other.place or ""
+    if there is resource or not (beside == place or is_below(beside, place)):
+        return other
+    return other.moved(str(resource.place) + beside.removeprefix(place))
 
 
 def _host(address: Address, resource: Resource) -> str:

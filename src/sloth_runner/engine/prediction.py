@@ -124,6 +124,7 @@ class Prediction:
         looking = ReadOnlyHost(self._machines.host(host))
         outcomes = []
         for item, refused in await self._hindrances.now(certain, looking):
+            refused = refused or await self._identities.undoing(item, looking)
             outcomes.append(await self._change(item, looking, None, refused))
         forbidden = await self._hindrances.later([item for item, _ in following], looking)
         for item, follows in following:

@@ -104,7 +104,7 @@ class ProgramFiles:
         known = await self._known(path, caller, needed=True)
         if not known and not self._pipeline.overlay.wrote_last(path):
             known["found"] = kind is not None
-        self._pipeline.overlay.write(path)
+        self._moved(known, path)
         return Answer(value=known)
 
     async def _rename(self, caller: Caller, _host: str, arguments: Sequence[Value]) -> Answer:
@@ -119,9 +119,16 @@ class ProgramFiles:
                 raise Unpredictable(caller.stopped(f"{caller.function} of {path}, {what}"))
         known = await self._known(old, caller, needed=True)
         known["parent"] = await self._is_folder(posixpath.dirname(new))
-        self._pipeline.overlay.write(old)
-        self._pipeline.overlay.write(new)
+        if "found" not in known and not self._pipeline.overlay.wrote_last(old):
+            known["found"] = kinds[0][1] is not None
+        self._moved(known, old, new)
         return Answer(value=known)
+
+    def _moved(self, known: dict[str, Value], *paths: str) -> None:
+        """Lets the preview see that files would be removed or renamed, unless that would fail."""
+        if known.get("found", True) and known.get("parent", True):
+            for path in paths:
+                self._pipeline.overlay.write(path)
 
     async def _make(self, _caller: Caller, _host: str, arguments: Sequence[Value]) -> Answer:
         await make_temporary(self._pipeline.machines.controller, str(arguments[0]))

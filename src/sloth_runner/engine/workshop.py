@@ -121,7 +121,7 @@ class Tools(Struct, frozen=True, kw_only=True):
         if load is not None:
             await _define(seal.definitions, recorder.rows.values(), load)
         observations = Observations(machines, max_age=settings.max_age)
-        claims = Claims(*await _looked_at(recorder, observations))
+        claims = Claims(*await _looked_at(recorder, observations), observations.place)
         recorder.bases = claims.bases
         counts = Counts()
         pipeline = Pipeline(
@@ -263,5 +263,7 @@ async def _looked_at(
                     refined[row.address] = base, resource
         observations.begin(recorded)
         await asyncio.sleep(0)
-    observations.begin({a: among(a, resource, declared) for a, resource in spread.items()})
+    for host in {address.host for address in spread}:
+        await observations.locate(host, [r for a, r in spread.items() if a.host == host])
+    observations.begin({a: among(a, r, declared, observations.place) for a, r in spread.items()})
     return refined, declared

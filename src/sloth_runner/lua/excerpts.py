@@ -99,11 +99,25 @@ def _of_call(call: Node) -> Iterator[Node]:
             yield arguments[1]
         return
     declared = registry().functions.get(name or "")
-    if declared is None or not arguments:
+    table = next((node for node in arguments[:2] if node.type == "table_constructor"), None)
+    if declared is None or table is None:
         return
-    private = _private(*declared, _options(arguments[0]))
-    if arguments[0].type == "table_constructor":
-        yield from (entry.value for entry in entries(arguments[0]) if entry.key in private)
+    private = {*_private(*declared, _options(table))}
+    known = _known(*declared) if private or _is_told_secrets(declared[0]) else None
+    yield from (
+        entry.value
+        for entry in entries(table)
+        if entry.key in private or (known and entry.key not in known)
+    )
+
+
+def _known(cls: type, function: Function) -> set[str]:
+    """Returns the names that a call may give; another may be a private one, spelled wrong."""
+    return {*function.form(cls).written, function.each or "", "vars", "delegate_to"}
+
+
+def _is_told_secrets(cls: type) -> bool:
+    return any(param.doc.sensitive for param in params_of(cls).values())
 
 
 def _options(table: Node) -> dict[str, object]:

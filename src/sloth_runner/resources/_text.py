@@ -166,11 +166,26 @@ class TextEdit(Resource, frozen=True, kw_only=True):
         )
 
     async def text_diff(self, host: Host, change: Diff) -> Mapping[str, str]:
+        shown = unified(*await self._texts(host, change))
+        return {item.property: shown for item in change.changes[:1] if shown}
+
+    async def _texts(self, host: Host, change: Diff) -> tuple[str, str]:
+        """Returns the text of the file as it is, and as the change leaves it."""
         document = await self._document(host)
         before = document.text if document else ""
-        after = self.edited(before) if change.kind != "remove" else self.without(before)
-        shown = unified(before, after)
-        return {item.property: shown for item in change.changes[:1] if shown}
+        return before, self.edited(before) if change.kind != "remove" else self.without(before)
+
+    async def undoes(self, host: Host, change: Diff, others: Sequence[Resource]) -> Resource | None:
+        before, after = await self._texts(host, change)
+        parts = [other for other in others if isinstance(other, TextEdit)]
+        return next((p for p in parts if p.is_in(before) and not p.is_in(after)), None)
+
+    def is_in(self, text: str) -> bool:
+        """Whether a text is as this wants it."""
+        try:
+            return not self.diff(self.part_of(text))
+        except SlothError:
+            return False
 
     async def rehearsal(self, host: Host, change: Diff) -> tuple[Request, ...]:
         new = {} if await host.stat(self.path, follow=self.follow) else self.new_attributes

@@ -82,6 +82,9 @@ class Archive(Resource, frozen=True, kw_only=True):
         dict[str, Value], Doc("What other lines decide, by path; the program finds it.")
     ] = field(default_factory=dict)
 
+    follow: ClassVar[bool] = True
+    """Where ``dest`` is a link, it is unpacked into what that leads to."""
+
     samples: ClassVar = ({"dest": f"{SAMPLES}/into", "archive": f"{SAMPLES}/app.tar"},)
     sample_files: ClassVar[Mapping[str, str]] = {
         f"{SAMPLES}/into/other": "stays\n",
@@ -111,7 +114,7 @@ class Archive(Resource, frozen=True, kw_only=True):
 
     @property
     def sees(self) -> tuple[str, ...]:
-        return () if self.archive is None else (self.archive,)
+        return tuple(path for path in (self.archive, self.creates) if path is not None)
 
     def check(self) -> None:
         if (self.src is None) == (self.archive is None):
@@ -151,22 +154,24 @@ class Archive(Resource, frozen=True, kw_only=True):
             return _IN_THE_WAY
         if member.get("implied"):
             return None  # it is made where it is missing, and not the archive's beyond that
-        theirs = self._decided(member)
-        wanted = {"kind": member["kind"], **self._attributes(member)}
-        if member["kind"] == "file":
-            wanted = {"mode": _plain_mode(member["mode"]), "sha256": member["sha256"], **wanted}
+        wanted = {"kind": member["kind"], **self._wanted(member)}
+        if member["kind"] == "file" and not self._decided(member).get(_EDITED):
+            wanted |= {"sha256": member["sha256"]}
         if member["kind"] == "link":
             wanted |= {"target": member["target"]}
-        if theirs.get(_EDITED):
-            wanted.pop("sha256", None)
         seen = {
             "kind": stat.kind,
             "sha256": stat.sha256,
             "target": stat.target,
             **_files.attributes_of(stat, self.owner, self.group),
         }
-        mine = {name: value for name, value in wanted.items() if name not in theirs}
-        return None if all(seen[name] == value for name, value in mine.items()) else _CHANGED
+        return None if all(seen[name] == value for name, value in wanted.items()) else _CHANGED
+
+    def _wanted(self, member: Member) -> dict[str, str]:
+        """Returns the mode and owners that a member is to have, but for what others decide."""
+        own = {"mode": _plain_mode(member["mode"])} if member["kind"] == "file" else {}
+        wanted, theirs = own | self._attributes(member), self._decided(member)
+        return {name: value for name, value in wanted.items() if name not in theirs}
 
     def _attributes(self, member: Member) -> dict[str, str]:
         """Returns the mode and owners that the parameters give to a member."""
@@ -219,14 +224,23 @@ class Archive(Resource, frozen=True, kw_only=True):
 
     async def apply(self, host: Host, change: Diff) -> None:
         wanting = _wanting(change)
+        members = await self._members(host, digest=False, own=True)
+        edited = [m for m in members if self._is_edited(m, change)]
+        await _all_done(
+            host,
+            [
+                Request("attributes", {"path": self._at(member), **self._wanted(member)})
+                for member in edited
+            ],
+        )
         how = {
             "dest": await _files.real_path(host, self.dest),
             "owner": self.owner,
             "group": self.group,
             "only": {
                 member["name"]: self._attributes(member) | _attributes_in(self._decided(member))
-                for member in await self._members(host, digest=False, own=True)
-                if wanting is None or member["name"] in wanting
+                for member in members
+                if member not in edited and (wanting is None or member["name"] in wanting)
             },
         }
         if self.src is None:
@@ -235,13 +249,19 @@ class Archive(Resource, frozen=True, kw_only=True):
         async with _trees.on_host(host, self.src, beside=self.dest) as path:
             await host.ask("unpack", path=path, **how)
 
+    def _is_edited(self, member: Member, change: Diff) -> bool:
+        """Whether a member is there and has its content from other lines."""
+        seen = {"members": _wrong(change)}
+        there = {name for name, noted in _changed(seen) if not noted.startswith("->")}
+        return member["name"] in there and bool(self._decided(member).get(_EDITED))
+
     async def destroy(self, host: Host) -> None:
         """Removes the archive's files, and its directories where they are empty then."""
         members = await self._members(host)
-        await _remove(
+        await _all_done(
             host,
             [
-                self._at(member)
+                Request("remove", {"path": self._at(member)})
                 for member, stat in await self._found(host, members)
                 if member["kind"] != "directory"
                 and not (self._decided(member).get(_WHOLE) and self._difference(member, stat))
@@ -336,9 +356,14 @@ def _attributes_in(decided: Mapping[str, Value]) -> dict[str, Value]:
     return {name: decided[name] for name in ("mode", "owner", "group") if name in decided}
 
 
+def _wrong(change: Diff) -> Value:
+    """Returns what was found of the members: which are missing or other than they should be."""
+    return next((item.old for item in change.changes if item.property == "members"), None)
+
+
 def _wanting(change: Diff) -> set[str] | None:
     """Returns the names of the members that are missing or other than they should be; None: all."""
-    [old] = [item.old for item in change.changes if item.property == "members"] or [None]
+    old = _wrong(change)
     if not isinstance(old, dict):
         return None
     return {*old.get(_MISSING, ()), *(name for name, _ in old.get(_CHANGED, ()))}
@@ -360,7 +385,7 @@ def _changed(actual: State | None) -> Sequence[Sequence[str]]:
     return found
 
 
-async def _remove(host: Host, paths: Sequence[str]) -> None:
-    for answer in await host.perform([Request("remove", {"path": path}) for path in paths]):
+async def _all_done(host: Host, requests: Sequence[Request]) -> None:
+    for answer in await host.perform(requests):
         if isinstance(answer, Exception):
             raise answer

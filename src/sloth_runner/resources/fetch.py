@@ -62,8 +62,16 @@ class Fetch(Resource, frozen=True, kw_only=True):
         return self.dest
 
     @property
+    def sees(self) -> tuple[str, ...]:
+        return (self.dest,)
+
+    @property
     def part_of_file(self) -> bool:
         return False
+
+    @property
+    def needs_parent(self) -> bool:
+        return True
 
     @property
     def touches(self) -> Touches:
