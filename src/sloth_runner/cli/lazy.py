@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, cast
 
 import click
 
+from sloth_runner.cli.lean import lean
 from sloth_runner.cli.settings import global_options
 
 
@@ -59,7 +60,8 @@ class Group(click.Group):
         if isinstance(entry.where, click.Command):
             return entry.where
         module, _, attribute = entry.where.partition(":")
-        return cast(click.Command, getattr(importlib.import_module(module), attribute))
+        with lean():
+            return cast(click.Command, getattr(importlib.import_module(module), attribute))
 
     def resolve_command(
         self, context: click.Context, args: list[str]

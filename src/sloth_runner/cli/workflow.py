@@ -1,5 +1,6 @@
 """Between the command line and the engine: which file and stack are meant, and carrying it out."""
 
+import asyncio
 import os
 import shlex
 import sys
@@ -12,7 +13,6 @@ import click
 import msgspec
 from msgspec import Struct, field
 
-from sloth_runner.cli import loop
 from sloth_runner.cli.asking import Interruption, asked
 from sloth_runner.cli.failing import report
 from sloth_runner.cli.pages import Pages
@@ -210,8 +210,8 @@ class Carried:
     def out(self, spec: RunSpec, stack: str) -> int:
         """Carries out ``spec`` on ``stack`` and returns the exit code."""
         try:
-            loop.run(execute(spec, stack, self._hooks()))
-        except loop.CancelledError:
+            asyncio.run(execute(spec, stack, self._hooks()))
+        except asyncio.CancelledError:
             self._failed(Cancelled("stopped before anything began"))
         except SlothError as error:
             self._failed(error)

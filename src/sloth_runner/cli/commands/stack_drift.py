@@ -1,5 +1,6 @@
 """``sloth-runner stack drift`` and ``stack accept``: the record against the machines."""
 
+import asyncio
 import fnmatch
 import shlex
 import sys
@@ -8,7 +9,6 @@ from collections.abc import Sequence
 
 import click
 
-from sloth_runner.cli import loop
 from sloth_runner.cli.durations import DURATION
 from sloth_runner.cli.lazy import Command
 from sloth_runner.cli.pages import Pages
@@ -59,7 +59,7 @@ def drift(
     looking = Looking(db=settings.database, render=render, rehash=rehash)
     began = time.monotonic()
     checking = Drift(looking, name, publish=publish, argv=_argv(), load=loaded, on_stop=Interrupts)
-    report = loop.run(checking.check(fix=fix, wait=wait))
+    report = asyncio.run(checking.check(fix=fix, wait=wait))
     view.close()
     _write(pages, report, time.monotonic() - began, fixed=fix)
     return _exit_code(report, detailed=detailed_exitcode)
@@ -123,7 +123,7 @@ def accept(context: click.Context, name: str, addresses: tuple[str, ...], wait: 
     chosen = [one for written in addresses for one in _matching(written, rows, name)]
     looking = Looking(db=settings.database, render=render)
     checking = Drift(looking, name, publish=lambda _: None, argv=_argv(), load=loaded)
-    accepted = loop.run(checking.accept(list(dict.fromkeys(chosen)), wait=wait))
+    accepted = asyncio.run(checking.accept(list(dict.fromkeys(chosen)), wait=wait))
     if settings.json:
         pages.json([str(address) for address in accepted])
         return
