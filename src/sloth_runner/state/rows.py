@@ -1,9 +1,9 @@
 """Between tuples of columns and the dataclasses of the record; no SQL, no connection."""
 
 import contextlib
+import functools
 import gc
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from sys import intern
 from typing import Any
 
 from sloth_runner.core import values
@@ -173,6 +173,12 @@ def _documents(rows: Iterable[Columns]) -> Iterable[str]:
         yield f"[{params},{desired or 'null'},{actual or 'null'},{rest}]"
 
 
+@functools.lru_cache(1024)
+def _name(value: str) -> str:
+    """Returns the text of a column that many rows share, as one object for all of them."""
+    return unescaped(value)
+
+
 def _resource(
     row: Columns,
     params: Value,
@@ -183,8 +189,8 @@ def _resource(
     drift: Value,
 ) -> ResourceRow:
     return ResourceRow(
-        address=Address(unescaped(intern(row[0])), intern(row[1]), unescaped(row[2])),
-        module=unescaped(intern(row[3])),
+        address=Address(_name(row[0]), _name(row[1]), unescaped(row[2])),
+        module=_name(row[3]),
         registered=row[4] == 1,
         checksum=row[5],
         state=row[6],
@@ -192,7 +198,7 @@ def _resource(
         order=row[8],
         drift_since=row[9],
         error=from_column(row[10]),
-        task=row[11] and unescaped(intern(row[11])),
+        task=row[11] and _name(row[11]),
         location=from_column(row[12]),
         protect=row[13] == 1,
         claimed_run=row[14],
