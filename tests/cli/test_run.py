@@ -635,3 +635,15 @@ def test_one_database_is_one_by_whatever_link(sloth: Sloth) -> None:
     again = sloth("--db", str(link), "run", sloth.write(lua), "--yes", "-q")
     assert (again.code, again.out, again.err) == (0, "", "")
     assert not (sloth.folder / "link.db.d").exists()
+
+
+@pytest.mark.parametrize(
+    ("flag", "why"),
+    [("--no-input", "--no-input says that nobody is asked"), ("", "no terminal to ask at")],
+)
+def test_who_cannot_be_asked_is_told_why(sloth: Sloth, flag: str, why: str) -> None:
+    workflow = sloth.write('file_ops.content({ path = "@/a", content = "x" })')
+    refused = sloth("run", workflow, *flag.split())
+    assert refused.code == 2
+    assert why in refused.err and "--yes" in refused.err
+    assert not (sloth.folder / "a").exists()

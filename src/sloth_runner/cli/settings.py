@@ -30,11 +30,16 @@ class Settings:
         return str(Path(chosen).expanduser().absolute())
 
     @property
-    def can_ask(self) -> bool:
-        """Whether there is a person to answer a question."""
-        if self.no_input or self.json or os.environ.get("CI"):
-            return False
-        return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+    def why_not_ask(self) -> str:
+        """Why there is no person to answer a question; "" where there is one."""
+        if self.no_input:
+            return "--no-input says that nobody is asked"
+        if self.json:
+            return "with --json nobody is asked"
+        if os.environ.get("CI"):
+            return "CI is set, so nobody is asked"
+        asked = sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+        return "" if asked else "there is no terminal to ask at"
 
     @property
     def watched(self) -> bool:

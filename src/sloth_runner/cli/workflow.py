@@ -311,9 +311,9 @@ def _carry_out(
     found = target(argument, given["file"], settings)
     spec = spec_of(found, settings, mode=mode, given=given)
     ask = mode == "apply" and not settings.yes
-    if ask and not settings.can_ask:
+    if ask and settings.why_not_ask:
         raise UsageError(
-            "there is no terminal to ask at, and no --yes",
+            f"{settings.why_not_ask}, and there is no --yes",
             hint=f"nothing was changed; add --yes, or look first: "
             f"sloth-runner plan {shlex.quote(argument or '')}",
         )

@@ -64,9 +64,9 @@ def _agree(settings: Settings, pages: Pages, stack: Stack, managed: int) -> None
     things = count(managed, "resource")
     if settings.yes:
         return
-    if not settings.can_ask:
+    if settings.why_not_ask:
         raise UsageError(
-            f"stack {stack.name} manages {things}",
+            f"stack {stack.name} manages {things}, and {settings.why_not_ask}",
             hint="they would stay as they are, but nothing would know of them any more; "
             "add --yes to delete the record",
             effects=("nothing was changed",),
