@@ -378,3 +378,34 @@ def test_parts_of_a_file_that_meet_and_agree_are_kept(story: Story) -> None:
     """
     assert story.run(lua).code == 0
     assert set(story.run().counts) == {"unchanged"}
+
+
+KINDS = {
+    "file": 'file_ops.content({path = HERE .. "/p", content = "x"})',
+    "line": 'file_ops.lineinfile({path = HERE .. "/p", line = "x", create = true})',
+    "directory": 'file_ops.directory({path = HERE .. "/p"})',
+    "link": 'file_ops.symlink({path = HERE .. "/p", target = HERE .. "/q", force = true})',
+}
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(a, b) for a in KINDS for b in KINDS if a != b and {a, b} != {"file", "line"}],
+)
+def test_one_path_is_not_two_things(story: Story, first: str, second: str) -> None:
+    lua = f"{KINDS[first]}\n{KINDS[second]}"
+    for done in (story.plan(lua), story.run(lua)):
+        assert done.code != 0
+        [told] = done.of("diagnostic")
+        assert told["title"] == "two declarations of one thing"
+        assert "web.lua:1" in told["detail"] and told["loc"].endswith(":2")
+
+
+def test_what_a_link_leads_to_is_no_other_thing(story: Story) -> None:
+    follow = KINDS["file"].replace('"x"', '"x", follow = true')
+    for lua in (f"{KINDS['link']}\n{follow}", KINDS["directory"] + "\n" + KINDS["directory"]):
+        (story.here / "q").write_text("")
+        assert story.plan(lua).code == 0, lua
+    assert story.run(f"{KINDS['link']}\n{follow}").code == 0
+    assert (story.here / "p").is_symlink() and (story.here / "q").read_text() == "x"
+    assert set(story.run().counts) == {"unchanged"}

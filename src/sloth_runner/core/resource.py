@@ -101,6 +101,9 @@ Checked = Exception | str | None
 class Resource(Declared, frozen=True, kw_only=True):
     """A managed thing. Subclasses MUST give ``observe``, ``apply`` and ``destroy``."""
 
+    stands_as: ClassVar[str | None] = None
+    """MAY: what it keeps at its place, where that is no file: "directory" or "link"."""
+
     has_aliases: ClassVar[bool] = False
     """MAY: whether a host may know one thing under several names; ``known_as`` tells them."""
 

@@ -61,6 +61,7 @@ class Places:
         self._place = place
         self._whole = _Spots()
         self._parts = _Spots()
+        self._no_files = _Spots()
         self._kept: _Spots | None = None  # asked for once something is kept away
         self._away = _Spots()
         self._governors: dict[Address, Claim] = {}
@@ -89,6 +90,8 @@ class Places:
         """Notes a claim; raises ConflictError where another one of its path contradicts it."""
         self._check_governed(address, claim)
         self._check_whole(address, claim)
+        if self._no_files or claim.resource.stands_as is not None:
+            self._check_kind(address, claim)
         self._check_kept(address, claim)
         self._note(address, claim)
 
@@ -110,6 +113,8 @@ class Places:
         if part is not None:
             spot = (_host(address, resource), place)
             (self._parts if part else self._whole).note(spot, address, claim)
+        elif resource.stands_as is not None:
+            self._no_files.note((_host(address, resource), place), address, claim)
         if not resource.absent:
             if self._kept is not None:
                 for spot in _upwards(address, claim):
@@ -150,6 +155,26 @@ class Places:
                 effects=("this declaration was not applied",),
             )
 
+    def _check_kind(self, address: Address, claim: Claim) -> None:
+        """Refuses that one path is to be two things, such as a file and a directory."""
+        resource, place = claim.resource, claim.there.place
+        if place is None or resource.absent:
+            return
+        spot, others = (_host(address, resource), place), [self._no_files]
+        if resource.stands_as is not None:
+            others += [self._whole, self._parts]
+        elif resource.part_of_file is None:
+            return
+        for other in (other for known in others for other in known.against(spot, claim)):
+            if not other.resource.absent and _are_two_things(resource, other.resource):
+                raise ConflictError(
+                    f"{place} is to be a {resource.stands_as or 'file'} here, and a "
+                    f"{other.resource.stands_as or 'file'} at {other.caller.place}",
+                    location=claim.caller.location,
+                    hint="keep one of them",
+                    effects=("this declaration was not applied",),
+                )
+
     def _check_kept(self, address: Address, claim: Claim) -> None:
         """Refuses what is kept at or below a path that is kept away, whichever comes first."""
         resource, gone = claim.resource, claim.resource.absent
@@ -181,6 +206,14 @@ class Places:
                 for spot in _upwards(address, claim):
                     kept.note(spot, address, claim)
         return kept
+
+
+def _are_two_things(one: Resource, other: Resource) -> bool:
+    """Whether one path is to be different things, and neither is what a link there leads to."""
+    if one.stands_as == other.stands_as:
+        return False
+    linked = "link" in (one.stands_as, other.stands_as)
+    return not (linked and any(getattr(each, "follow", False) for each in (one, other)))
 
 
 def _spots(address: Address, claim: Claim) -> set[Spot]:

@@ -64,6 +64,7 @@ class Directory(Resource, frozen=True, kw_only=True):
     )
     force: Annotated[bool, Doc("When it is to be absent: remove it with all it contains.")] = False
 
+    stands_as: ClassVar[str | None] = "directory"
     samples: ClassVar = (
         {"path": f"{SAMPLES}/made", "mode": "0750"},
         {"path": f"{SAMPLES}/tree", "recurse": True, "mode": "0755", "file_mode": "0640"},

@@ -38,6 +38,7 @@ class Symlink(Resource, frozen=True, kw_only=True):
     owner: Annotated[Account | None, Doc("Owner of the link itself, by name or number.")] = None
     group: Annotated[Account | None, Doc("Group of the link itself, by name or number.")] = None
 
+    stands_as: ClassVar[str | None] = "link"
     samples: ClassVar = (
         {"path": f"{SAMPLES}/link", "target": "somewhere/else"},
         {"path": f"{SAMPLES}/taken", "target": "/nowhere '\udcff\n", "force": True},
