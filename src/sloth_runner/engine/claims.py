@@ -6,7 +6,6 @@ from msgspec import structs
 
 from sloth_runner.core import schema
 from sloth_runner.core.address import Address
-from sloth_runner.core.errors import ConflictError
 from sloth_runner.core.resource import Resource
 from sloth_runner.engine.context import Caller
 from sloth_runner.engine.places import Claim, PlaceOf, Places
@@ -71,11 +70,9 @@ class Claims:
             if refined is None and _wants_the_same(claim.resource, resource):
                 refined = claim.resource
             if refined is None:
-                raise ConflictError(
+                raise caller.contradiction(
                     f"{address} is declared differently at {claim.caller.place}",
-                    location=caller.location,
                     hint="give both the same properties, or keep one of them",
-                    effects=("this declaration was not applied",),
                 )
             self.bases.setdefault(address, claim.resource)
             resource = refined
@@ -125,12 +122,10 @@ class Claims:
             if other is None or other.retried(claim.caller):
                 continue
             if not _agrees(known(claim), known(other)):
-                raise ConflictError(
+                raise claim.caller.contradiction(
                     f"{address} and {alias}, declared differently at {other.caller.place}, are "
                     f"the same on this host",
-                    location=claim.caller.location,
                     hint="give both the same properties, or keep one of them",
-                    effects=("this declaration was not applied",),
                 )
 
     def thing(self, address: Address) -> Address:
@@ -166,12 +161,10 @@ class Claims:
         holder = self._takers.get((address.host, address.type, takes), address)
         other = self._claims.get(holder, claim)
         if holder != address and other.resource.takes == takes and not other.retried(claim.caller):
-            raise ConflictError(
+            raise claim.caller.contradiction(
                 f"{address} and {holder}, declared at {other.caller.place}, both have {takes}, "
                 f"which only one {address.type} can have",
-                location=claim.caller.location,
                 hint="give each its own, or leave it out",
-                effects=("this declaration was not applied",),
             )
 
 

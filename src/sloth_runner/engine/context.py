@@ -6,7 +6,7 @@ from msgspec import Struct, field
 
 from sloth_runner.core.address import Address
 from sloth_runner.core.diff import Diff
-from sloth_runner.core.errors import Location, SlothError
+from sloth_runner.core.errors import ConflictError, Location, SlothError
 from sloth_runner.core.events import ChangeItem
 from sloth_runner.core.record import ResourceState
 from sloth_runner.core.values import State, Value
@@ -33,6 +33,15 @@ class Caller(Struct, frozen=True, kw_only=True):
     @property
     def place(self) -> str | None:
         return str(self.location) if self.location else None
+
+    def contradiction(self, detail: str, hint: str) -> ConflictError:
+        """Returns the error of a declaration that another line of the workflow contradicts."""
+        return ConflictError(
+            detail,
+            location=self.location,
+            hint=hint,
+            effects=("this declaration was not applied",),
+        )
 
     def stopped(self, why: str) -> str:
         """Returns where a preview stops, and why, as it is told."""

@@ -8,7 +8,6 @@ from sloth_runner.core.host import Host, ReadOnlyHost
 from sloth_runner.core.plugins import answer_of
 from sloth_runner.core.resource import Resource
 from sloth_runner.engine.claims import Claims
-from sloth_runner.engine.context import Caller
 from sloth_runner.engine.machines import Machines
 from sloth_runner.engine.observations import Seen
 from sloth_runner.engine.work import Work
@@ -22,27 +21,25 @@ class Identities:
         self._machines = machines
 
     async def agreed(
-        self, wanted: Sequence[tuple[Address, Resource]], seen: Sequence[Seen], caller: Caller
+        self, wanted: Sequence[tuple[Address, Resource]], seen: list[Seen]
     ) -> list[Seen]:
         """Returns what was ``seen`` of things of one type, or what contradicts its declaration."""
         if not wanted or not wanted[0][1].has_aliases:
-            return [*seen]
+            return seen
         known = [
             (resource, state)
             for (_, resource), state in zip(wanted, seen, strict=True)
             if not isinstance(state, Exception)
         ]
         if not known:
-            return [*seen]
+            return seen
         cls, host = type(known[0][0]), ReadOnlyHost(self._machines.host(wanted[0][0].host))
         try:
             names = iter(await answer_of(cls, cls.known_as(host, known)))
         except SlothError as error:
             return [state if isinstance(state, Exception) else error for state in seen]
         return [
-            state
-            if isinstance(state, Exception)
-            else self._conflict(address, next(names), caller) or state
+            state if isinstance(state, Exception) else self._conflict(address, next(names)) or state
             for (address, _), state in zip(wanted, seen, strict=True)
         ]
 
@@ -57,15 +54,13 @@ class Identities:
         if undone is None:
             return None
         address, caller = by_part[undone]
-        return ConflictError(
+        return item.caller.contradiction(
             f"{item.address} would undo {address}, declared at {caller.place}",
-            location=item.caller.location,
             hint="they would undo each other in every run: keep one of them, or narrow what it "
             "looks for",
-            effects=("this declaration was not applied",),
         )
 
-    def _conflict(self, address: Address, name: str, caller: Caller) -> ConflictError | None:
+    def _conflict(self, address: Address, name: str) -> ConflictError | None:
         try:
             self._claims.recognise(address, name)
         except ConflictError as error:

@@ -121,7 +121,7 @@ class Pipeline:
         outcomes: dict[Address, Outcome] = {}
         todo: list[tuple[Address, Resource]] = []
         found = await self.observations.get(host, wanted)
-        found = await self._identities.agreed(wanted, found, caller)
+        found = await self._identities.agreed(wanted, found)
         for (address, resource), seen in zip(wanted, found, strict=True):
             if isinstance(seen, Exception):
                 outcomes[address] = await self._refused(address, caller, seen)

@@ -6,7 +6,7 @@ from itertools import chain
 from msgspec import Struct, structs
 
 from sloth_runner.core.address import LOCAL, Address
-from sloth_runner.core.errors import ConflictError, ParamError
+from sloth_runner.core.errors import ParamError
 from sloth_runner.core.paths import is_below, upwards
 from sloth_runner.core.resource import Resource
 from sloth_runner.engine.context import Caller
@@ -145,14 +145,12 @@ class Places:
         whole = (c for c in self._whole.against(spot, claim) if c.resource.type != resource.type)
         other = next(whole if part else chain(self._parts.against(spot, claim), whole), None)
         if other is not None:
-            raise ConflictError(
+            raise claim.caller.contradiction(
                 f"this {resource.type} and the {other.resource.type} declared at "
                 f"{other.caller.place} both own the content of {resource.place}",
-                location=claim.caller.location,
                 hint="put the line or block into the content, or use file_ops.template"
                 if part or other.resource.part_of_file
                 else "keep one of them",
-                effects=("this declaration was not applied",),
             )
 
     def _check_kind(self, address: Address, claim: Claim) -> None:
@@ -167,12 +165,10 @@ class Places:
             return
         for other in (other for known in others for other in known.against(spot, claim)):
             if not other.resource.absent and _are_two_things(resource, other.resource):
-                raise ConflictError(
+                raise claim.caller.contradiction(
                     f"{place} is to be a {resource.stands_as or 'file'} here, and a "
                     f"{other.resource.stands_as or 'file'} at {other.caller.place}",
-                    location=claim.caller.location,
                     hint="keep one of them",
-                    effects=("this declaration was not applied",),
                 )
 
     def _check_kept(self, address: Address, claim: Claim) -> None:
@@ -189,13 +185,11 @@ class Places:
             return
         for other in (other for spot in spots for other in others.against(spot, claim)):
             kept, away = (other, claim) if gone else (claim, other)
-            raise ConflictError(
+            raise claim.caller.contradiction(
                 f"the {kept.resource.type} {kept.resource.place} is declared at "
                 f"{kept.caller.place}, and {away.resource.place} is kept away at "
                 f"{away.caller.place}",
-                location=claim.caller.location,
                 hint="they would undo each other in every run: keep one of them",
-                effects=("this declaration was not applied",),
             )
 
     def _all_kept(self) -> _Spots:
@@ -271,12 +265,10 @@ def _agree(
         own = getattr(resource, name)
         # A name and a number may be the same account: only the host knows.
         if own not in (None, value) and own.isdigit() == value.isdigit():
-            raise ConflictError(
+            raise caller.contradiction(
                 f"{address} has {name} {own} at {inner.place}, and {value} by what is declared "
                 f"of all in its directory at {outer.place}",
-                location=caller.location,
                 hint="they would undo each other in every run: give both the same value",
-                effects=("this declaration was not applied",),
             )
 
 

@@ -70,7 +70,7 @@ class Prediction:
         following: list[tuple[Work, Address | None]] = []
         began = time.monotonic()
         found = await self._seen(wanted)
-        known = await self._identities.agreed(wanted, [seen for seen, _ in found], caller)
+        known = await self._identities.agreed(wanted, [seen for seen, _ in found])
         for (address, resource), seen, (_, follows) in zip(wanted, known, found, strict=True):
             if isinstance(seen, Exception):
                 outcomes[address] = self._refused(address, seen, caller)
