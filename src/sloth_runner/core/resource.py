@@ -48,6 +48,12 @@ class Function(Struct, frozen=True, kw_only=True):
         """Returns how a call of it that makes a ``cls`` is written and read."""
         return forms.form(cls, preset=self.preset, rename=self.rename, accepts=self.accepts)
 
+    def names(self, form: forms.Form) -> list[str]:
+        """Returns every name that a call of it, read by ``form``, may give."""
+        more = [self.each] if self.each else []
+        more += ["vars"] if self.template else []
+        return [*form.written, *more, "delegate_to"]
+
 
 class Touches(Struct, frozen=True):
     """What an operation may change on its host: everything, or what lies below ``paths``."""

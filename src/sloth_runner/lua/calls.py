@@ -71,9 +71,7 @@ class _Declared:
         self._params = schema.params_of(cls)
         self._form = function.form(cls)
         self._written = {name: param.name for name, param in self._form.written.items()}
-        extra = [function.each] if function.each else []
-        extra += ["vars"] if function.template else []
-        self._known = [*self._written, *extra, "delegate_to"]
+        self._known = function.names(self._form)
 
     def check(self, arguments: Sequence[Node]) -> None:
         first = arguments[0] if arguments else None

@@ -113,7 +113,7 @@ def _of_call(call: Node) -> Iterator[Node]:
 
 def _known(cls: type, function: Function) -> set[str]:
     """Returns the names that a call may give; another may be a private one, spelled wrong."""
-    return {*function.form(cls).written, function.each or "", "vars", "delegate_to"}
+    return {*function.names(function.form(cls))}
 
 
 def _is_told_secrets(cls: type) -> bool:
